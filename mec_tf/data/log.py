@@ -1,0 +1,244 @@
+"""A log of labelled rows, encoded and split."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mec_tf.data.numeric_stats import NumericStats
+from mec_tf.data.rows import Rows
+from mec_tf.data.schema import Schema
+from mec_tf.data.storage import read_header, read_rows, vocabulary_path
+from mec_tf.data.vocabulary import Vocabulary, as_arrow
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SPLITS = ("train", "validation", "test")
+
+
+class Log:
+    """Encoded rows of three splits, with their vocabularies.
+
+    Popularity and statistics come from the training rows only. A log lives in
+    memory, or memory-mapped in the directory that `read_log` wrote.
+
+    Args:
+        name: Name of the data set, for reports.
+        schema: The columns.
+        vocabularies: A `Vocabulary` for each categorical column.
+        numeric: A `NumericStats` for each numeric column.
+        rows: `Rows` for each of "train", "validation" and "test"; columns in
+            the order of the schema.
+
+    Raises:
+        ValueError: If a split, a vocabulary or a statistic is missing, or a
+            split has no rows.
+    """
+
+    splits = SPLITS
+
+    def __init__(
+        self,
+        name: str,
+        schema: Schema,
+        vocabularies: Mapping[str, Vocabulary],
+        numeric: Mapping[str, NumericStats],
+        rows: Mapping[str, Rows],
+    ):
+        _check_keys("vocabularies", vocabularies, schema.categorical)
+        _check_keys("numeric", numeric, schema.numeric)
+        _check_keys("rows", rows, SPLITS)
+        for split in SPLITS:
+            if not len(rows[split]):
+                raise ValueError(f"The {split} split has no rows.")
+        self.name = name
+        self.schema = schema
+        self.vocabularies = {c: vocabularies[c] for c in schema.categorical}
+        self.numeric = {c: numeric[c] for c in schema.numeric}
+        self._rows = {split: rows[split] for split in SPLITS}
+
+    @classmethod
+    def from_columns(
+        cls,
+        name: str,
+        schema: Schema,
+        columns: Mapping[str, Any],
+        split: Any,
+        min_count: int = 1,
+    ) -> Log:
+        """Encodes columns that are in memory.
+
+        Args:
+            name: Name of the data set.
+            schema: The columns' kinds; a timestamp is not used.
+            columns: For each feature and the label an array `[n]`.
+            split: int array `[n]`: 0 train, 1 validation, 2 test.
+            min_count: Values seen less often in training share row 0.
+        """
+        split = np.asarray(split)
+        members = {s: np.flatnonzero(split == i) for i, s in enumerate(SPLITS)}
+        ids = np.empty((len(split), len(schema.categorical)), np.int32)
+        vocabularies, numeric = {}, {}
+        for i, column in enumerate(schema.categorical):
+            values = as_arrow(columns[column])
+            train = values.take(pa.array(members["train"]))
+            counted = train.value_counts()
+            vocabularies[column] = Vocabulary.from_counts(
+                counted.field("values"), counted.field("counts"), min_count
+            )
+            ids[:, i] = vocabularies[column].encode(values)
+        raw = np.empty((len(split), len(schema.numeric)), np.float32)
+        for i, column in enumerate(schema.numeric):
+            raw[:, i] = np.asarray(columns[column], np.float32)
+            numeric[column] = NumericStats.from_values(raw[members["train"], i])
+        labels = np.asarray(columns[schema.label], np.float32)
+        rows = {
+            s: Rows(ids[pick], raw[pick], labels[pick])
+            for s, pick in members.items()
+        }
+        return cls(name, schema, vocabularies, numeric, rows)
+
+    @classmethod
+    def load(cls, cache_dir: str | os.PathLike, verify: bool = False) -> Log:
+        """Opens a directory that `read_log` wrote, memory-mapped.
+
+        Args:
+            cache_dir: The directory.
+            verify: Also reads all rows and compares their checksums; sizes
+                are always compared. Defaults to `False`.
+
+        Raises:
+            FileNotFoundError: If there is no finished log in `cache_dir`.
+            ValueError: If the log is damaged or of another format.
+        """
+        folder = pathlib.Path(cache_dir)
+        header = read_header(folder)
+        try:
+            schema = Schema.from_dict(header["schema"])
+            sizes = header["vocabulary_sizes"]
+            numeric = {
+                column: NumericStats(**header["numeric"][column])
+                for column in schema.numeric
+            }
+            entries = {split: header["splits"][split] for split in SPLITS}
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"The log in {folder} is damaged: {error!r}"
+            ) from error
+        vocabularies = {}
+        for i, column in enumerate(schema.categorical):
+            vocabulary = Vocabulary.load(vocabulary_path(folder, i))
+            if vocabulary.size != sizes[i]:
+                raise ValueError(
+                    f"The log in {folder} is damaged: the vocabulary of "
+                    f"{column!r} must have {sizes[i]} rows. Received: "
+                    f"{vocabulary.size}"
+                )
+            vocabularies[column] = vocabulary
+        rows = {
+            split: read_rows(folder / split, entry, schema, verify)
+            for split, entry in entries.items()
+        }
+        return cls(header["name"], schema, vocabularies, numeric, rows)
+
+    @property
+    def counts(self) -> dict[str, np.ndarray]:
+        """Training occurrences by row: `{feature: int64 [size]}`."""
+        return {c: v.counts for c, v in self.vocabularies.items()}
+
+    def num_rows(self, split: str) -> int:
+        """Returns the number of rows of a split."""
+        return len(self._split(split))
+
+    def labels(self, split: str) -> np.ndarray:
+        """Returns the labels of a split, float32 `[n]`."""
+        return np.asarray(self._split(split).labels)
+
+    def dataset(
+        self,
+        split: str,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> tf.data.Dataset:
+        """Returns a finite data set of batches.
+
+        Args:
+            split: "train", "validation" or "test".
+            batch_size: Rows a batch; the last batch may hold fewer.
+            shuffle: Whether to shuffle, anew at each iteration. Above 8
+                million rows, small blocks of rows are shuffled and then the
+                rows within windows of them, so that memory stays bounded.
+            seed: Same seed, same sequence of shuffles.
+
+        Returns:
+            A `tf.data.Dataset` of `({feature: [batch]}, label [batch, 1])`:
+            int32 ids, float32 numbers (NaN where missing), float32 labels.
+        """
+        import tensorflow as tf
+
+        rows = self._split(split)
+        if batch_size < 1:
+            raise ValueError(
+                "`batch_size` must be at least 1. Received: "
+                f"batch_size={batch_size}"
+            )
+        epoch = 0
+
+        def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+            nonlocal epoch
+            rng = np.random.default_rng((seed, epoch)) if shuffle else None
+            epoch += 1
+            return rows.batches(batch_size, rng)
+
+        def as_features(
+            ids: tf.Tensor, numeric: tf.Tensor, labels: tf.Tensor
+        ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+            columns = tf.unstack(ids, axis=1) + tf.unstack(numeric, axis=1)
+            features = dict(zip(self.schema.features, columns, strict=True))
+            return features, labels[:, tf.newaxis]
+
+        signature = (
+            tf.TensorSpec((None, rows.ids.shape[1]), tf.int32),
+            tf.TensorSpec((None, rows.numeric.shape[1]), tf.float32),
+            tf.TensorSpec((None,), tf.float32),
+        )
+        dataset = tf.data.Dataset.from_generator(
+            batches, output_signature=signature
+        )
+        cardinality = -(-len(rows) // batch_size)
+        return (
+            dataset.map(as_features)
+            .apply(tf.data.experimental.assert_cardinality(cardinality))
+            .prefetch(tf.data.AUTOTUNE)
+        )
+
+    def _split(self, split: str) -> Rows:
+        if split not in self._rows:
+            raise ValueError(
+                f"`split` must be one of {SPLITS}. Received: split={split!r}"
+            )
+        return self._rows[split]
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{s} {len(r):,}" for s, r in self._rows.items())
+        total = sum(v.size for v in self.vocabularies.values())
+        return (
+            f"Log({self.name!r}: rows: {sizes}; "
+            f"{len(self.vocabularies)} categorical columns with {total:,} "
+            f"table rows, {len(self.numeric)} numeric columns)"
+        )
+
+
+def _check_keys(argument: str, received: Any, expected: Any) -> None:
+    if set(received) != set(expected):
+        raise ValueError(
+            f"`{argument}` must have the keys {sorted(expected)}. Received: "
+            f"{sorted(received)}"
+        )
