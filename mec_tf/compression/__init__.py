@@ -1,0 +1,25 @@
+"""Whole models: find tables, plan, train, freeze, report."""
+
+from mec_tf.compression.compress import CompressionResult, compress, plan
+from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
+from mec_tf.compression.plan import CompressionPlan, PlannedTable
+from mec_tf.compression.policy import CompressionPolicy, TableSettings
+from mec_tf.compression.report import CompressionReport, TableReport
+from mec_tf.compression.tables import Table, find_tables
+
+__all__ = [
+    "CompressionPlan",
+    "CompressionPolicy",
+    "CompressionReport",
+    "CompressionResult",
+    "PlannedTable",
+    "Table",
+    "TableReport",
+    "TableSettings",
+    "compress",
+    "find_tables",
+    "full_bytes",
+    "layer_bytes",
+    "model_bytes",
+    "plan",
+]

@@ -1,0 +1,292 @@
+"""Compressing a whole model."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mec_tf.compression import counting
+from mec_tf.compression.objective import compile_like, optimizer_like
+from mec_tf.compression.plan import CompressionPlan, describe, make_plan
+from mec_tf.compression.policy import CompressionPolicy
+from mec_tf.compression.popularity import count_ids
+from mec_tf.compression.rebuild import rebuild
+from mec_tf.compression.report import CompressionReport, TableReport
+from mec_tf.compression.selection import KeepBest
+from mec_tf.compression.tables import Table, find_tables, walk
+from mec_tf.layers import ProductQuantizedEmbedding
+from mec_tf.layers.code_lookup_embedding import check_table
+from mec_tf.layers.variables import raw
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressionResult:
+    """What `compress` returns.
+
+    Args:
+        model: the compressed model, built and compiled.
+        report: what was done to each table.
+        plan: what was planned.
+        history: Keras logs of the training, a list a name.
+    """
+
+    model: tf.keras.Model
+    report: CompressionReport
+    plan: CompressionPlan
+    history: Mapping[str, list[float]]
+
+
+def plan(
+    model: tf.keras.Model,
+    train: Any,
+    *,
+    policy: CompressionPolicy | None = None,
+    counts: Mapping[str, np.ndarray] | None = None,
+    model_fn: Callable[[], tf.keras.Model] | None = None,
+) -> CompressionPlan:
+    """The plan that `compress` would follow; nothing is trained.
+
+    Args and errors: as of `compress`.
+    """
+    tables, _, counts, _ = _survey(model, train, counts, model_fn)
+    return make_plan(tables, policy or CompressionPolicy(), counts)
+
+
+def compress(
+    model: tf.keras.Model,
+    train: Any,
+    *,
+    validation_data: Any = None,
+    policy: CompressionPolicy | None = None,
+    epochs: int = 8,
+    steps_per_epoch: int | None = None,
+    patience: int = 3,
+    monitor: str | Callable[[tf.keras.Model], float] = "val_loss",
+    optimizer: tf.keras.optimizers.Optimizer | None = None,
+    callbacks: Iterable[tf.keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+    counts: Mapping[str, np.ndarray] | None = None,
+    model_fn: Callable[[], tf.keras.Model] | None = None,
+) -> CompressionResult:
+    """Shrinks the embedding tables of a trained Keras model.
+
+    Finds every embedding table, plans codes for the byte budget, trains on
+    with quantized tables (the model's own loss; product quantization in the
+    forward pass, straight-through gradients), and freezes them to packed
+    codes. The best state on `validation_data` is kept, the one before any
+    training included. The caller's model is unchanged.
+
+    Args:
+        model: a built, compiled and trained model: functional, Sequential
+            or subclassed.
+        train: `tf.data.Dataset` of batches `(x, y)` or `(x, y, weights)`, as
+            `fit` takes it; or a tuple of arrays.
+        validation_data: the same, to choose the best state. Without it the
+            state after the last epoch is kept.
+        policy: what to reach. Default: `CompressionPolicy(ratio=50)`.
+        epochs: at most this many passes. 0 only quantizes.
+        steps_per_epoch: batches an epoch, for choosing within a pass.
+            Default: all.
+        patience: epochs without a better state before training stops.
+        monitor: what "better" means: a name in the logs of `evaluate` after
+            "val_" (losses are minimised, others maximised), or a function of
+            the model, maximised.
+        optimizer: default: a fresh one like the model's, `LazyAdam` for
+            Adam.
+        callbacks: Keras callbacks for the training.
+        verbose: as in `fit`.
+        counts: training counts `[rows]` by table path. Default: counted by
+            one pass over `train`.
+        model_fn: returns a new, unbuilt model of the same structure, where
+            the model cannot be copied from its configuration.
+
+    Raises:
+        ValueError: if the model is not built or compiled, has no table, has
+            NaN in one, cannot be copied, or the budget cannot be met.
+
+    Reference:
+        "MEC" (arXiv 2502.15355).
+    """
+    started = time.monotonic()
+    policy = policy or CompressionPolicy()
+    train = _batches(train)
+    tables, first, counts, _ = _survey(model, train, counts, model_fn)
+    planned = make_plan(tables, policy, counts)
+    chosen = [t for t in tables if planned[t.path].settings.num_subspaces]
+    training = rebuild(
+        model,
+        {t.path: _trainable(t, planned, policy) for t in chosen},
+        first,
+        model_fn,
+        carry=policy.start == "warm",
+    )
+    for table in chosen:
+        layer = _layer_at(training, table.path)
+        layer.add_counts(counts[table.path])
+        if policy.start == "warm":
+            layer.warm_start(table.values(), seed=policy.seed)
+    compile_like(model, training, optimizer or optimizer_like(model))
+    keep = KeepBest(
+        None if validation_data is None else _batches(validation_data),
+        monitor,
+        patience,
+        [table.path for table in chosen],
+        skip_start=policy.start == "cold",
+    )
+    history = _train(
+        training, train, epochs, steps_per_epoch, [keep, *callbacks], verbose
+    )
+    frozen = rebuild(
+        model,
+        {
+            t.path: _frozen(_layer_at(training, t.path), t, planned, keep)
+            for t in chosen
+        },
+        first,
+        model_fn,
+        weights_from=training,
+    )
+    compile_like(model, frozen, optimizer_like(model))
+    report = CompressionReport(
+        _table_reports(planned, frozen),
+        keep.scores,
+        round(time.monotonic() - started, 2),
+    )
+    return CompressionResult(frozen, report, planned, history)
+
+
+def _survey(model, train, counts, model_fn):
+    """Tables, a first batch, and counts; checks all that can be checked."""
+    if not model.built:
+        raise ValueError(
+            "`model` must be built and trained. Received a model that has "
+            "not been called on data yet."
+        )
+    tables = find_tables(model)
+    if not tables:
+        raise ValueError(
+            "`model` must hold an embedding table (tf.keras.layers.Embedding "
+            f"or a subclass). Received {type(model).__name__} without one."
+        )
+    for table in tables:
+        try:
+            check_table(table.values())
+        except ValueError as error:
+            raise ValueError(f"Table {table.path}: {error}") from None
+    train = _batches(train)
+    first = next(iter(train), None)
+    if first is None:
+        raise ValueError("`train` must hold a batch. Received no data.")
+    batches = None
+    if counts is None:
+        counts, batches = count_ids(model, tables, train, first, model_fn)
+    for table in tables:
+        if np.shape(counts.get(table.path)) != (table.rows,):
+            raise ValueError(
+                f"`counts` must give {table.rows} counts for {table.path}. "
+                f"Received shape {np.shape(counts.get(table.path))}"
+            )
+    return tables, first, counts, batches
+
+
+def _batches(data: Any) -> tf.data.Dataset:
+    """A dataset of `(x, y, ...)` batches."""
+    if isinstance(data, tf.data.Dataset):
+        spec = data.element_spec
+        if isinstance(spec, tuple):
+            return data
+        return data.map(lambda x: (x,))
+    if isinstance(data, (tuple, list)):
+        return tf.data.Dataset.from_tensor_slices(tuple(data)).batch(1024)
+    raise ValueError(
+        "`train` and `validation_data` must be tf.data.Datasets of batches "
+        f"or tuples of arrays. Received: {type(data).__name__}"
+    )
+
+
+def _layer_at(model: tf.keras.Model, path: str) -> Any:
+    return dict(walk(model))[path]
+
+
+def _trainable(table: Table, planned: CompressionPlan, policy):
+    settings = planned[table.path].settings
+    source = table.layer
+
+    def make() -> ProductQuantizedEmbedding:
+        return ProductQuantizedEmbedding(
+            table.rows,
+            table.dim,
+            settings.num_subspaces,
+            settings.codebook_size,
+            additive_dim=table.additive_dim,
+            private_rows=settings.private_rows,
+            embeddings_initializer=source.embeddings_initializer,
+            commitment_weight=policy.commitment_weight,
+            pwr_weight=policy.pwr_weight,
+            contrastive_weight=policy.contrastive_weight,
+            num_negatives=policy.num_negatives,
+            temperature=policy.temperature,
+            mask_zero=getattr(source, "mask_zero", False),
+            name=source.name,
+            dtype=_policy_of(source),
+        )
+
+    return make
+
+
+def _policy_of(layer: Any) -> Any:
+    return getattr(layer, "dtype_policy", None) or layer.dtype
+
+
+def _frozen(layer: ProductQuantizedEmbedding, table: Table, planned, keep):
+    settings = planned[table.path].settings
+    return lambda: layer.freeze(
+        keep.tables[table.path],
+        codebook_dtype=settings.codebook_dtype,
+        dtype=_policy_of(table.layer),
+    )
+
+
+def _train(model, train, epochs, steps_per_epoch, callbacks, verbose):
+    if not epochs:
+        callbacks[0].set_model(model)
+        callbacks[0].on_train_begin()
+        callbacks[0].on_train_end()
+        return {}
+    if steps_per_epoch is not None:
+        train = train.repeat()
+    history = model.fit(
+        train,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        callbacks=list(callbacks),
+        verbose=verbose,
+    )
+    return history.history
+
+
+def _table_reports(planned, model) -> tuple[TableReport, ...]:
+    layers = dict(walk(model))
+    reports = []
+    for table in planned.tables:
+        layer = layers[table.path]
+        perplexity = None
+        if table.settings.num_subspaces:
+            perplexity = counting.code_perplexity(
+                raw(layer.codes).numpy(), layer.codebook_size
+            )
+        reports.append(
+            TableReport(
+                table.path,
+                table.rows,
+                table.dim,
+                table.bytes_before,
+                counting.layer_bytes(layer),
+                table.reason or describe(table),
+                perplexity,
+            )
+        )
+    return tuple(reports)

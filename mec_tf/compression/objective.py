@@ -1,0 +1,64 @@
+"""The objective of a compiled model, given to a copy of it."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from mec_tf.optimizers import LazyAdam
+
+
+def compile_like(
+    source: tf.keras.Model,
+    target: tf.keras.Model,
+    optimizer: tf.keras.optimizers.Optimizer,
+) -> None:
+    """Compiles `target` with the losses and metrics of `source`.
+
+    Raises:
+        ValueError: if `source` was not compiled.
+    """
+    compiled = getattr(source, "_compile_config", None)
+    if compiled is None:
+        raise ValueError(
+            "`model` must be compiled: its loss is what the compressed "
+            "tables are trained for. Received a model that was not."
+        )
+    settings = {
+        key: value
+        for key, value in compiled.config.items()
+        if value is not None
+    }
+    settings["optimizer"] = optimizer
+    for key in ("metrics", "weighted_metrics"):
+        if key in settings:
+            settings[key] = _fresh(settings[key])
+    settings.pop("run_eagerly", None)
+    target.compile(**settings)
+
+
+def _fresh(metrics: Any) -> Any:
+    """The same metrics without their state."""
+    if isinstance(metrics, tf.keras.metrics.Metric):
+        return type(metrics).from_config(metrics.get_config())
+    if isinstance(metrics, dict) or hasattr(metrics, "keys"):
+        return {key: _fresh(metrics[key]) for key in metrics.keys()}
+    if isinstance(metrics, (list, tuple)):
+        return [_fresh(metric) for metric in metrics]
+    return metrics
+
+
+def optimizer_like(source: tf.keras.Model) -> tf.keras.optimizers.Optimizer:
+    """A fresh optimizer of the model's kind; plain Adam becomes `LazyAdam`.
+
+    LazyAdam takes the same steps for dense weights and leaves rows that a
+    batch does not touch alone, so that a step does not walk whole tables.
+    """
+    optimizer = getattr(source, "optimizer", None)
+    if optimizer is None:
+        return LazyAdam()
+    config = optimizer.get_config()
+    if type(optimizer) is tf.keras.optimizers.Adam and not config["amsgrad"]:
+        config.pop("name", None)
+        config.pop("jit_compile", None)
+        return LazyAdam.from_config(config)
+    return type(optimizer).from_config(config)

@@ -1,0 +1,82 @@
+"""What a compression did."""
+
+import dataclasses
+from typing import Any
+
+from mec_tf.compression.plan import text_table
+
+
+@dataclasses.dataclass(frozen=True)
+class TableReport:
+    """One table: its bytes before and after, or why it was left alone."""
+
+    path: str
+    rows: int
+    dim: int
+    bytes_before: int
+    bytes_after: int
+    how: str
+    code_perplexity: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressionReport:
+    """What `compress` did to each table. Print it to read it.
+
+    Args:
+        tables: one `TableReport` a table.
+        score: `(name, before training, after)` of the monitored value on
+            validation data, or None.
+        seconds: time that compressing took.
+    """
+
+    tables: tuple[TableReport, ...]
+    score: tuple[str, float, float] | None
+    seconds: float
+
+    @property
+    def bytes_before(self) -> int:
+        return sum(table.bytes_before for table in self.tables)
+
+    @property
+    def bytes_after(self) -> int:
+        return sum(table.bytes_after for table in self.tables)
+
+    @property
+    def ratio(self) -> float:
+        """float32 bytes of all tables / bytes after."""
+        return self.bytes_before / self.bytes_after
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "bytes_before": self.bytes_before,
+            "bytes_after": self.bytes_after,
+            "ratio": self.ratio,
+            "seconds": self.seconds,
+            "score": self.score,
+            "tables": [dataclasses.asdict(table) for table in self.tables],
+        }
+
+    def __str__(self) -> str:
+        head = ("table", "rows", "dim", "bytes before", "after", "how")
+        rows = [
+            (
+                table.path,
+                f"{table.rows:,}",
+                str(table.dim),
+                f"{table.bytes_before:,}",
+                f"{table.bytes_after:,}",
+                table.how,
+            )
+            for table in self.tables
+        ]
+        total = (
+            "all tables", "", "", f"{self.bytes_before:,}",
+            f"{self.bytes_after:,}", f"{self.ratio:.1f}x",
+        )  # fmt: skip
+        lines = [text_table([head, *rows, total])]
+        if self.score is not None:
+            name, before, after = self.score
+            lines.append(f"{name}: {before:.4f} before, {after:.4f} after")
+        return "\n".join(lines)

@@ -1,0 +1,168 @@
+"""Where the embedding tables of a model are."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from mec_tf.layers import (
+    CodeLookupEmbedding,
+    ProductQuantizedEmbedding,
+    TableEmbedding,
+)
+from mec_tf.layers.variables import raw
+
+Layer = tf.keras.layers.Layer
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One embedding table found in a model.
+
+    Args:
+        paths: every place that holds it, the first one its name: attribute
+            names, dictionary keys, list places or layer names joined by "/".
+        layer: the layer itself.
+    """
+
+    paths: tuple[str, ...]
+    layer: Layer
+
+    @property
+    def path(self) -> str:
+        return self.paths[0]
+
+    @property
+    def rows(self) -> int:
+        return self.layer.input_dim
+
+    @property
+    def dim(self) -> int:
+        return self.layer.output_dim
+
+    @property
+    def additive_dim(self) -> int:
+        return getattr(self.layer, "additive_dim", 0)
+
+    @property
+    def full_bytes(self) -> int:
+        """Bytes of the table as float32."""
+        return self.rows * self.dim * 4
+
+    def values(self) -> Any:
+        """The trained `[rows, dim]` values, as a NumPy array."""
+        return raw(self.layer.embeddings).numpy()
+
+
+def is_full_table(layer: Layer) -> bool:
+    """Whether the layer is an embedding that can be compressed."""
+    return isinstance(layer, (tf.keras.layers.Embedding, TableEmbedding))
+
+
+def find_tables(model: Layer) -> list[Table]:
+    """Every full-precision embedding table, each once, in path order."""
+    places: dict[int, tuple[Layer, list[str]]] = {}
+    for path, layer in walk(model):
+        if is_full_table(layer):
+            places.setdefault(id(layer), (layer, []))[1].append(path)
+    return [Table(tuple(paths), layer) for layer, paths in places.values()]
+
+
+def table_layers(model: Layer) -> dict[str, Layer]:
+    """All layers that hold tables, compressed or not, by first path."""
+    kinds = (CodeLookupEmbedding, ProductQuantizedEmbedding)
+    found: dict[int, tuple[str, Layer]] = {}
+    for path, layer in walk(model):
+        if is_full_table(layer) or isinstance(layer, kinds):
+            found.setdefault(id(layer), (path, layer))
+    return dict(found.values())
+
+
+def walk(model: Layer) -> Iterator[tuple[str, Layer]]:
+    """Every layer below `model` with its path, parents first.
+
+    A layer that several places hold comes once a place; what lies below it
+    comes once.
+    """
+    seen = {id(model)}
+
+    def below(
+        owner: Layer, prefix: str, by_place: bool
+    ) -> Iterator[tuple[str, Layer]]:
+        for key, layer in children(owner, by_place):
+            yield prefix + key, layer
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                inside = by_place or not is_graph(owner)
+                yield from below(layer, f"{prefix}{key}/", inside)
+
+    yield from below(model, "", False)
+
+
+def is_graph(layer: Any) -> bool:
+    """Sequential or Functional itself, not a user's subclass of one."""
+    return isinstance(layer, tf.keras.Model) and (
+        type(layer).__name__ in ("Sequential", "Functional")
+    )
+
+
+def graph_keys(graph: Layer, by_place: bool) -> dict[int, str]:
+    """Keys of a graph's layers, by `id`: names, or places in it.
+
+    Names that Keras made up differ between two models made by the same code,
+    so inside a subclassed model the place is the key.
+    """
+    return {
+        id(layer): str(place) if by_place else layer.name
+        for place, layer in enumerate(graph.layers)
+    }
+
+
+def children(owner: Layer, by_place: bool) -> Iterator[tuple[str, Layer]]:
+    """The layers that `owner` holds directly, with their keys."""
+    if is_graph(owner):
+        keys = graph_keys(owner, by_place)
+        for layer in owner.layers:
+            yield keys[id(layer)], layer
+        return
+    for name, value in vars(owner).items():
+        if name not in internal_names():
+            yield from _held(value, name)
+
+
+def _held(value: Any, path: str) -> Iterator[tuple[str, Layer]]:
+    if isinstance(value, Layer):
+        if not isinstance(value, tf.keras.metrics.Metric):
+            yield path, value
+    elif isinstance(value, Mapping) or type(value).__name__ == "_DictWrapper":
+        for key in list(value.keys()):
+            yield from _held(value[key], f"{path}/{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _held(item, f"{path}/{index}")
+
+
+_INTERNAL: set[str] = set()
+
+
+def internal_names() -> set[str]:
+    """Attributes that Keras itself puts on a layer or model."""
+    if not _INTERNAL:
+
+        class Probe(tf.keras.Model):
+            def call(self, inputs):
+                return inputs
+
+        probe = Probe()
+        probe(tf.zeros([1, 1]))
+        probe.compile(loss="mse")
+        layer = tf.keras.layers.Dense(1)
+        layer(tf.zeros([1, 1]))
+        own = {"units", "activation", "kernel", "bias"}
+        _INTERNAL.update(vars(probe), set(vars(layer)) - own)
+        _INTERNAL.update(
+            "_functional _layers _nested_inputs _nested_outputs "
+            "_self_tracked_trackables _operations _nodes".split()
+        )
+    return _INTERNAL

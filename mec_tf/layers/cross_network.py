@@ -1,0 +1,67 @@
+"""Explicit interactions of growing order."""
+
+from typing import Any
+
+import tensorflow as tf
+
+
+@tf.keras.utils.register_keras_serializable("mec_tf")
+class CrossNetwork(tf.keras.layers.Layer):
+    """Cross layers of full rank: `x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l`.
+
+    Args:
+        num_layers: int, cross layers. Default 3.
+        **kwargs: of `tf.keras.layers.Layer`.
+
+    Input shape: floats `[batch, width]`.
+    Output shape: the same, in `compute_dtype`.
+
+    Raises:
+        ValueError: if `num_layers` is not a positive integer.
+
+    Example:
+        >>> CrossNetwork(num_layers=2)(tf.ones([4, 8])).shape
+        TensorShape([4, 8])
+
+    Reference:
+        "DCN V2" (arXiv 2008.13535), equation 1.
+    """
+
+    def __init__(self, num_layers: int = 3, **kwargs: Any):
+        if int(num_layers) != num_layers or num_layers < 1:
+            raise ValueError(
+                "`num_layers` must be a positive integer. "
+                f"Received: num_layers={num_layers!r}"
+            )
+        super().__init__(**kwargs)
+        self.num_layers = int(num_layers)
+
+    def build(self, input_shape: Any) -> None:
+        width = input_shape[-1]
+        self.kernels = [
+            self.add_weight(
+                name=f"kernel_{index}",
+                shape=(width, width),
+                initializer="glorot_uniform",
+            )
+            for index in range(self.num_layers)
+        ]
+        self.biases = [
+            self.add_weight(
+                name=f"bias_{index}", shape=(width,), initializer="zeros"
+            )
+            for index in range(self.num_layers)
+        ]
+        self.built = True
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        outputs = inputs
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            outputs += inputs * (tf.matmul(outputs, kernel) + bias)
+        return outputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_layers": self.num_layers}

@@ -1,0 +1,126 @@
+"""What every embedding layer of this package shares."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from mec_tf.layers import ids as id_rules
+from mec_tf.layers.variables import KERAS_3
+
+
+class TableLayer(tf.keras.layers.Layer):
+    """Base of the embedding layers: ids in, one vector an id out.
+
+    Owns the contract of `tf.keras.layers.Embedding`: any id shape and dtype,
+    ragged ids, `mask_zero`, `compute_output_shape`, and, beyond it, one
+    out-of-range policy that holds in eager, graph and XLA. A subclass writes
+    `lookup`.
+
+    Args:
+        input_dim: int, rows of the table.
+        output_dim: int, width of a vector.
+        additive_dim: int, how many of the last columns are first-order
+            weights, quantized as sums of per-code scalars. Default 0.
+        private_rows: int or None. Rows from this one on share row 0 and are
+            not stored (in a vocabulary ordered by popularity: the rare ids
+            share the out-of-vocabulary row). Default: every row is private.
+        mask_zero: bool, whether id 0 is padding. Default False.
+        oov: what an id outside `[0, input_dim)` gives: "zero" (the zero
+            vector, default), a row number, or "error" (raises in eager and
+            graph mode; refused under XLA).
+        **kwargs: of `tf.keras.layers.Layer`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        *,
+        additive_dim: int = 0,
+        private_rows: int | None = None,
+        mask_zero: bool = False,
+        oov: str | int = id_rules.OOV_ZERO,
+        **kwargs: Any,
+    ):
+        for name, value in (
+            ("input_dim", input_dim),
+            ("output_dim", output_dim),
+        ):
+            if int(value) != value or value < 1:
+                raise ValueError(
+                    f"`{name}` must be a positive integer. "
+                    f"Received: {name}={value!r}"
+                )
+        if not 0 <= additive_dim < output_dim:
+            raise ValueError(
+                "`additive_dim` must be at least 0 and below `output_dim`. "
+                f"Received: additive_dim={additive_dim}, "
+                f"output_dim={output_dim}"
+            )
+        if private_rows is not None and not 1 <= private_rows <= input_dim:
+            raise ValueError(
+                "`private_rows` must be between 1 and `input_dim`. Received: "
+                f"private_rows={private_rows}, input_dim={input_dim}"
+            )
+        # Keras would cast float ids to float16 in mixed precision.
+        super().__init__(autocast=False, **kwargs)
+        self.input_dim = int(input_dim)
+        self.output_dim = int(output_dim)
+        self.additive_dim = int(additive_dim)
+        self.private_rows = private_rows
+        self.mask_zero = mask_zero
+        self.oov = id_rules.check_oov(oov, self.input_dim)
+        self.supports_masking = mask_zero
+
+    @property
+    def stored_rows(self) -> int:
+        """Rows that take space: `private_rows`, or all."""
+        return self.private_rows or self.input_dim
+
+    def lookup(self, rows: tf.Tensor, training: bool) -> tf.Tensor:
+        """Vectors `[..., output_dim]` of stored rows `[...]`."""
+        raise NotImplementedError
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if isinstance(inputs, tf.RaggedTensor):
+            return tf.ragged.map_flat_values(
+                lambda flat: self.call(flat, training=training), inputs
+            )
+        ids = id_rules.to_integers(tf.convert_to_tensor(inputs))
+        ids, valid = id_rules.in_range(ids, self.input_dim, self.oov)
+        rows = ids
+        if self.stored_rows < self.input_dim:
+            shared = ids >= tf.cast(self.stored_rows, ids.dtype)
+            rows = tf.where(shared, tf.zeros_like(ids), ids)
+        vectors = tf.cast(
+            self.lookup(rows, bool(training)), self.compute_dtype
+        )
+        if valid is None:
+            return vectors
+        return tf.where(valid[..., None], vectors, tf.zeros_like(vectors))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        if not self.mask_zero:
+            return None
+        if KERAS_3:
+            return tf.keras.ops.not_equal(inputs, 0)
+        return tf.not_equal(inputs, tf.cast(0, inputs.dtype))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        shape = tuple(input_shape) + (self.output_dim,)
+        return shape if KERAS_3 else tf.TensorShape(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.update(
+            input_dim=self.input_dim,
+            output_dim=self.output_dim,
+            additive_dim=self.additive_dim,
+            private_rows=self.private_rows,
+            mask_zero=self.mask_zero,
+            oov=self.oov,
+        )
+        return config

@@ -1,0 +1,305 @@
+"""What every ranking model of this package shares."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from mec_tf.layers.field_embeddings import FieldEmbeddings, check_features
+from mec_tf.layers.nesting import build_inner, serialize_unbuilt
+from mec_tf.layers.numeric_features import NumericFeatures
+from mec_tf.layers.table_embedding import TableEmbedding
+
+# Small rows quantize well: measured.
+EMBEDDING_SCALE = 0.005
+
+EmbeddingLayer = (
+    Callable[[str, int, int, int], tf.keras.layers.Layer]
+    | Mapping[str, tf.keras.layers.Layer]
+    | None
+)
+
+
+class RankingModel(tf.keras.Model):
+    """Base of the models: a dict of features in, logits out.
+
+    A subclass writes `build`, of its own layers and then `super().build`, and
+    `logits`. A model is saved with the tables that it holds at that time, so
+    that it loads again after they were replaced.
+
+    Args:
+        categorical: `{feature: rows of its vocabulary}`, at least one.
+        numeric: `{feature: (mean, std)}` of the signed logarithm of its
+            values in the training data. Default: none.
+        embedding_dim: int, width `D` of a feature's vector. Default 40.
+        hidden_units: widths of the tower. Default (300, 300, 300).
+        dropout: share of the tower's units dropped, in [0, 1). Default 0.
+        embedding_l2: float, weight of the squared norm of the vectors that
+            a training example looks up, averaged over the batch. Default 0.
+        embedding_layer: what to hold as tables instead of `TableEmbedding`:
+            a callable `(feature, input_dim, output_dim, additive_dim) ->
+            layer`, or a dict `{feature: layer}` for some of the features.
+            The last `additive_dim` of the `output_dim` columns are
+            first-order weights.
+        shared_tables: `{feature: other feature whose table it uses}`.
+            Default: each feature has its own.
+        embeddings_initializer: Keras initializer of the default tables.
+            Default: uniform in ±0.005.
+        **kwargs: of `tf.keras.Model`: `name`, `dtype`, `trainable`.
+
+    Input shape: a dict of `{feature: [batch]}` or `[batch, 1]`: integer ids
+        for the categorical features, raw numbers, NaN where missing, for the
+        numeric ones. Other keys are ignored.
+    Output shape: float32 logits `[batch, 1]`.
+
+    Raises:
+        ValueError: if an argument is out of its range, or the features of
+            an input are not complete.
+    """
+
+    # Read by `compress`: the configuration holds the table layers.
+    config_holds_tables = True
+    # First-order weights in the last columns of each table.
+    additive_dim = 0
+
+    def __init__(
+        self,
+        categorical: Mapping[str, int],
+        numeric: Mapping[str, tuple[float, float]] | None = None,
+        *,
+        embedding_dim: int = 40,
+        hidden_units: Sequence[int] = (300, 300, 300),
+        dropout: float = 0.0,
+        embedding_l2: float = 0.0,
+        embedding_layer: EmbeddingLayer = None,
+        shared_tables: Mapping[str, str] | None = None,
+        embeddings_initializer: Any = None,
+        **kwargs: Any,
+    ):
+        numeric, shared_tables = dict(numeric or {}), dict(shared_tables or {})
+        _check_features(categorical, numeric)
+        _check_shared(shared_tables, categorical)
+        if int(embedding_dim) != embedding_dim or embedding_dim < 1:
+            raise ValueError(
+                "`embedding_dim` must be a positive integer. "
+                f"Received: embedding_dim={embedding_dim!r}"
+            )
+        if not embedding_l2 >= 0:
+            raise ValueError(
+                "`embedding_l2` must be at least 0. "
+                f"Received: embedding_l2={embedding_l2}"
+            )
+        # Keras would cast raw numbers to float16 in mixed precision.
+        super().__init__(autocast=False, **kwargs)
+        self.categorical = dict(categorical)
+        self.numeric = numeric
+        self.embedding_dim = int(embedding_dim)
+        self.hidden_units = tuple(hidden_units)
+        self.dropout = dropout
+        self.embedding_l2 = embedding_l2
+        self.shared_tables = shared_tables
+        if embeddings_initializer is None:
+            embeddings_initializer = tf.keras.initializers.RandomUniform(
+                -EMBEDDING_SCALE, EMBEDDING_SCALE
+            )
+        self.embeddings_initializer = tf.keras.initializers.get(
+            embeddings_initializer
+        )
+        self.inner_dtype = kwargs.get("dtype")
+        fields = {name: shared_tables.get(name, name) for name in categorical}
+        self.field_embeddings = FieldEmbeddings(
+            self._make_tables(embedding_layer, fields),
+            fields,
+            name="field_embeddings",
+            dtype=self.inner_dtype,
+        )
+        self.numeric_features = None
+        if numeric:
+            means, stds = zip(*numeric.values(), strict=True)
+            self.numeric_features = NumericFeatures(
+                means, stds, name="numeric_features", dtype=self.inner_dtype
+            )
+
+    @classmethod
+    def from_log(cls, log: Any, **kwargs: Any) -> "RankingModel":
+        """A model of the features of a `mec_tf.data.Log`.
+
+        Args:
+            log: has `vocabularies[feature].size` and
+                `numeric[feature].mean` and `.std`.
+            **kwargs: the constructor's other arguments.
+        """
+        sizes = {name: v.size for name, v in log.vocabularies.items()}
+        numeric = {name: (s.mean, s.std) for name, s in log.numeric.items()}
+        return cls(sizes, numeric, **kwargs)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the inputs: categorical, then numeric."""
+        return (*self.categorical, *self.numeric)
+
+    @property
+    def flat_dim(self) -> int:
+        """Width of a row's vectors and numbers side by side."""
+        vectors = len(self.categorical) * self.embedding_dim
+        return vectors + len(self.numeric)
+
+    def build(self, input_shape: Any = None) -> None:
+        build_inner(self.field_embeddings)
+        if self.numeric_features is not None:
+            build_inner(self.numeric_features, (None, len(self.numeric)))
+        self.built = True
+
+    def call(
+        self, inputs: Mapping[str, Any], training: bool = False
+    ) -> tf.Tensor:
+        check_features(inputs, self.feature_names)
+        embedded = self.field_embeddings(
+            {name: tf.reshape(inputs[name], [-1]) for name in self.categorical}
+        )
+        vectors = tf.stack(
+            [
+                tf.cast(embedded[name], self.compute_dtype)
+                for name in self.categorical
+            ],
+            axis=1,
+        )
+        if training and self.embedding_l2:
+            squares = tf.square(tf.cast(vectors, tf.float32))
+            norms = tf.reduce_sum(squares, axis=[1, 2])
+            self.add_loss(self.embedding_l2 * tf.reduce_mean(norms))
+        numbers = None
+        if self.numeric_features is not None:
+            columns = [
+                tf.reshape(tf.cast(inputs[name], tf.float32), [-1])
+                for name in self.numeric
+            ]
+            numbers = self.numeric_features(tf.stack(columns, axis=1))
+        return self.logits(vectors, numbers, training)
+
+    def logits(
+        self, vectors: tf.Tensor, numbers: tf.Tensor | None, training: bool
+    ) -> tf.Tensor:
+        """Logits, float32 `[batch, 1]`.
+
+        Args:
+            vectors: `[batch, fields, embedding_dim + additive_dim]`.
+            numbers: standardized numeric features `[batch, n]`, or None.
+            training: whether to drop units.
+        """
+        raise NotImplementedError
+
+    def flatten(
+        self, vectors: tf.Tensor, numbers: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Vectors and numbers side by side: `[batch, flat_dim]`."""
+        width = len(self.categorical) * self.embedding_dim
+        flat = tf.reshape(vectors, [-1, width])
+        return flat if numbers is None else tf.concat([flat, numbers], axis=1)
+
+    def _make_tables(self, embedding_layer, fields):
+        plugged = {} if callable(embedding_layer) else embedding_layer or {}
+        unknown = sorted(set(plugged) - set(fields.values()))
+        if unknown:
+            raise ValueError(
+                "`embedding_layer` must name features that have a table of "
+                f"their own. Received: {unknown}"
+            )
+        make = embedding_layer if callable(embedding_layer) else self._table
+        width = self.embedding_dim + self.additive_dim
+        tables = {}
+        for name in dict.fromkeys(fields.values()):
+            layer = plugged.get(name)
+            if layer is None:
+                rows = self.categorical[name]
+                layer = make(name, rows, width, self.additive_dim)
+            if getattr(layer, "output_dim", width) != width:
+                raise ValueError(
+                    f"`embedding_layer` must give {name!r} a layer with "
+                    f"output_dim={width} (of which {self.additive_dim} "
+                    f"first-order). Received: output_dim={layer.output_dim}"
+                )
+            tables[name] = layer
+        return tables
+
+    def _table(self, name, input_dim, output_dim, additive_dim):
+        # A Keras initializer gives the same values at every call: each table
+        # needs its own.
+        initializer = tf.keras.initializers.serialize(
+            self.embeddings_initializer
+        )
+        return TableEmbedding(
+            input_dim,
+            output_dim,
+            additive_dim=additive_dim,
+            embeddings_initializer=initializer,
+            name=re.sub("[^A-Za-z0-9]+", "_", f"table_{name}"),
+            dtype=self.inner_dtype,
+        )
+
+    def get_build_config(self) -> dict[str, Any]:
+        return {"input_shape": None}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        self.build()
+
+    def get_config(self) -> dict[str, Any]:
+        # Keras 2's `Model.get_config` leaves the layer's part out.
+        config = tf.keras.layers.Layer.get_config(self)
+        tables = self.field_embeddings.tables
+        config.update(
+            categorical=dict(self.categorical),
+            numeric={name: list(pair) for name, pair in self.numeric.items()},
+            embedding_dim=self.embedding_dim,
+            hidden_units=list(self.hidden_units),
+            dropout=self.dropout,
+            embedding_l2=self.embedding_l2,
+            embedding_layer={
+                name: serialize_unbuilt(table) for name, table in tables.items()
+            },
+            shared_tables=dict(self.shared_tables),
+            embeddings_initializer=tf.keras.initializers.serialize(
+                self.embeddings_initializer
+            ),
+        )
+        return config
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "RankingModel":
+        with tf.keras.utils.custom_object_scope(custom_objects or {}):
+            tables = {
+                name: tf.keras.layers.deserialize(table)
+                for name, table in config["embedding_layer"].items()
+            }
+            return cls(**{**config, "embedding_layer": tables})
+
+
+def _check_features(categorical, numeric):
+    if not categorical:
+        raise ValueError(
+            "`categorical` must hold at least one feature. Received none"
+        )
+    twice = sorted(set(categorical) & set(numeric))
+    if twice:
+        raise ValueError(
+            "`categorical` and `numeric` must have no feature in common. "
+            f"Received in both: {twice}"
+        )
+
+
+def _check_shared(shared_tables, categorical):
+    for name, owner in shared_tables.items():
+        if not {name, owner} <= set(categorical) or owner in shared_tables:
+            raise ValueError(
+                "`shared_tables` must map a categorical feature to another "
+                f"that has its own table. Received: {name!r}: {owner!r}"
+            )
+        if categorical[name] > categorical[owner]:
+            raise ValueError(
+                f"`shared_tables` must give {name!r} a table of at least "
+                f"{categorical[name]} rows. Received: {owner!r}, of "
+                f"{categorical[owner]} rows"
+            )

@@ -1,0 +1,104 @@
+"""Weighted k-means on rows of a table."""
+
+import numpy as np
+
+# More points than this many a centroid change the centroids by less than
+# k-means' own dependence on its seeds.
+POINTS_PER_CENTROID = 64
+
+
+def weighted_kmeans(
+    points: np.ndarray,
+    num_centroids: int,
+    weights: np.ndarray | None = None,
+    *,
+    iterations: int = 20,
+    seed: int = 0,
+) -> np.ndarray:
+    """Centroids that minimise the weighted squared distance to `points`.
+
+    Seeds by k-means++ (probability proportional to weight times squared
+    distance), then runs Lloyd's iterations. A centroid that ends up with no
+    weight is re-seeded on a point drawn by weight times its present error.
+    Of more than 64 points a centroid, a sample drawn by weight is used.
+
+    Args:
+        points: float `[n, d]`, finite.
+        num_centroids: `K`; with `K >= n` every point is a centroid.
+        weights: `[n]`, non-negative; row counts, say. Default: all one.
+            All-zero weights count as all one.
+        iterations: Lloyd iterations.
+        seed: of NumPy's generator.
+
+    Returns:
+        float32 `[K, d]`.
+
+    Reference:
+        Arthur and Vassilvitskii, "k-means++: the advantages of careful
+        seeding", SODA 2007.
+    """
+    rng = np.random.default_rng(seed)
+    points = np.asarray(points, np.float32)
+    weights = _usable_weights(weights, len(points))
+    if num_centroids >= len(points):
+        return points[np.arange(num_centroids) % len(points)]
+    points, weights = _sample(
+        points, weights, num_centroids * POINTS_PER_CENTROID, rng
+    )
+    centroids = _plus_plus(points, weights, num_centroids, rng)
+    for _ in range(iterations):
+        nearest, errors = _assign(points, centroids)
+        mass = np.bincount(nearest, weights, minlength=num_centroids)
+        sums = np.stack(
+            [
+                np.bincount(nearest, weights * column, minlength=num_centroids)
+                for column in points.T
+            ],
+            axis=1,
+        )
+        alive = mass > 0
+        centroids[alive] = sums[alive] / mass[alive, None]
+        dead = np.flatnonzero(~alive)
+        if len(dead):
+            centroids[dead] = points[_draw(weights * errors, len(dead), rng)]
+    return centroids
+
+
+def _usable_weights(weights: np.ndarray | None, size: int) -> np.ndarray:
+    if weights is None:
+        return np.ones(size)
+    weights = np.asarray(weights, np.float64)
+    return weights if weights.sum() > 0 else np.ones(size)
+
+
+def _draw(mass: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    total = mass.sum()
+    chances = mass / total if total > 0 else None
+    return rng.choice(len(mass), size=size, p=chances)
+
+
+def _sample(points, weights, limit, rng):
+    """Keeps at most `limit` points, drawn by weight, each then weighing one."""
+    if len(points) <= limit:
+        return points, weights
+    drawn, repeats = np.unique(_draw(weights, limit, rng), return_counts=True)
+    return points[drawn], repeats.astype(np.float64)
+
+
+def _plus_plus(points, weights, num_centroids, rng):
+    centroids = np.empty((num_centroids, points.shape[1]), np.float32)
+    centroids[0] = points[_draw(weights, 1, rng)[0]]
+    errors = np.full(len(points), np.inf)
+    for index in range(1, num_centroids):
+        gap = np.square(points - centroids[index - 1]).sum(axis=1)
+        np.minimum(errors, gap, out=errors)
+        centroids[index] = points[_draw(weights * errors, 1, rng)[0]]
+    return centroids
+
+
+def _assign(points, centroids):
+    gaps = np.square(centroids).sum(axis=1) - 2.0 * points @ centroids.T
+    nearest = gaps.argmin(axis=1)
+    least = gaps[np.arange(len(points)), nearest]
+    errors = np.maximum(least + np.square(points).sum(axis=1), 0.0)
+    return nearest, errors
