@@ -2,9 +2,14 @@
 
 from mec_tf.compression.compress import CompressionResult, compress, plan
 from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
-from mec_tf.compression.plan import CompressionPlan, PlannedTable
+from mec_tf.compression.plan import (
+    CompressionPlan,
+    PlannedTable,
+    make_plan,
+)
 from mec_tf.compression.policy import CompressionPolicy, TableSettings
 from mec_tf.compression.report import CompressionReport, TableReport
+from mec_tf.compression.table_files import compress_table, read_table
 from mec_tf.compression.tables import Table, find_tables
 
 __all__ = [
@@ -17,9 +22,12 @@ __all__ = [
     "TableReport",
     "TableSettings",
     "compress",
+    "compress_table",
     "find_tables",
     "full_bytes",
     "layer_bytes",
+    "make_plan",
     "model_bytes",
     "plan",
+    "read_table",
 ]

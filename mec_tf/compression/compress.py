@@ -9,7 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression import counting
-from mec_tf.compression.objective import compile_like, optimizer_like
+from mec_tf.compression.objective import (
+    check_compiled,
+    compile_like,
+    optimizer_like,
+)
 from mec_tf.compression.plan import CompressionPlan, describe, make_plan
 from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.popularity import count_ids
@@ -51,7 +55,7 @@ def plan(
 
     Args and errors: as of `compress`.
     """
-    tables, _, counts, _ = _survey(model, train, counts, model_fn)
+    tables, _, counts = _survey(model, train, counts, model_fn)
     return make_plan(tables, policy or CompressionPolicy(), counts)
 
 
@@ -112,8 +116,9 @@ def compress(
     """
     started = time.monotonic()
     policy = policy or CompressionPolicy()
+    check_compiled(model)
     train = _batches(train)
-    tables, first, counts, _ = _survey(model, train, counts, model_fn)
+    tables, first, counts = _survey(model, train, counts, model_fn)
     planned = make_plan(tables, policy, counts)
     chosen = [t for t in tables if planned[t.path].settings.num_subspaces]
     training = rebuild(
@@ -125,10 +130,16 @@ def compress(
     )
     for table in chosen:
         layer = _layer_at(training, table.path)
-        layer.add_counts(counts[table.path])
         if policy.start == "warm":
-            layer.warm_start(table.values(), seed=policy.seed)
+            layer.warm_start(
+                table.values(), counts[table.path], seed=policy.seed
+            )
+        else:
+            layer.add_counts(counts[table.path])
     compile_like(model, training, optimizer or optimizer_like(model))
+    _mark_train_steps(
+        training, [_layer_at(training, table.path) for table in chosen]
+    )
     keep = KeepBest(
         None if validation_data is None else _batches(validation_data),
         monitor,
@@ -180,16 +191,15 @@ def _survey(model, train, counts, model_fn):
     first = next(iter(train), None)
     if first is None:
         raise ValueError("`train` must hold a batch. Received no data.")
-    batches = None
     if counts is None:
-        counts, batches = count_ids(model, tables, train, first, model_fn)
+        counts = count_ids(model, tables, train, first, model_fn)
     for table in tables:
         if np.shape(counts.get(table.path)) != (table.rows,):
             raise ValueError(
                 f"`counts` must give {table.rows} counts for {table.path}. "
                 f"Received shape {np.shape(counts.get(table.path))}"
             )
-    return tables, first, counts, batches
+    return tables, first, counts
 
 
 def _batches(data: Any) -> tf.data.Dataset:
@@ -250,6 +260,26 @@ def _frozen(layer: ProductQuantizedEmbedding, table: Table, planned, keep):
     )
 
 
+def _mark_train_steps(model: tf.keras.Model, layers: list) -> None:
+    """Lets the layers know a train step, whatever the model tells them.
+
+    Keras 3 runs inner layers as in inference where the model's own `call` has
+    no `training` argument, as in most tutorials; codebooks would stand still.
+    """
+    step = model.train_step
+
+    def train_step(*args: Any, **kwargs: Any) -> Any:
+        for layer in layers:
+            layer.learning = True
+        try:
+            return step(*args, **kwargs)
+        finally:
+            for layer in layers:
+                layer.learning = False
+
+    model.train_step = train_step
+
+
 def _train(model, train, epochs, steps_per_epoch, callbacks, verbose):
     if not epochs:
         callbacks[0].set_model(model)
@@ -263,6 +293,7 @@ def _train(model, train, epochs, steps_per_epoch, callbacks, verbose):
         epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         callbacks=list(callbacks),
+        shuffle=False,
         verbose=verbose,
     )
     return history.history
@@ -285,7 +316,7 @@ def _table_reports(planned, model) -> tuple[TableReport, ...]:
                 table.dim,
                 table.bytes_before,
                 counting.layer_bytes(layer),
-                table.reason or describe(table),
+                describe(table),
                 perplexity,
             )
         )

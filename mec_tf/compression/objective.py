@@ -7,25 +7,24 @@ import tensorflow as tf
 from mec_tf.optimizers import LazyAdam
 
 
+def check_compiled(model: tf.keras.Model) -> None:
+    """Raises ValueError unless the model was compiled."""
+    if getattr(model, "_compile_config", None) is None:
+        raise ValueError(
+            "`model` must be compiled: its loss is what the compressed "
+            "tables are trained for. Received a model that was not."
+        )
+
+
 def compile_like(
     source: tf.keras.Model,
     target: tf.keras.Model,
     optimizer: tf.keras.optimizers.Optimizer,
 ) -> None:
-    """Compiles `target` with the losses and metrics of `source`.
-
-    Raises:
-        ValueError: if `source` was not compiled.
-    """
-    compiled = getattr(source, "_compile_config", None)
-    if compiled is None:
-        raise ValueError(
-            "`model` must be compiled: its loss is what the compressed "
-            "tables are trained for. Received a model that was not."
-        )
+    """Compiles `target` with the losses and metrics of `source`."""
     settings = {
         key: value
-        for key, value in compiled.config.items()
+        for key, value in source._compile_config.config.items()
         if value is not None
     }
     settings["optimizer"] = optimizer

@@ -1,10 +1,11 @@
 """Settings for every table of a model, under a byte budget."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from mec_tf.compression.distortion import exact, quantized_errors, shared_error
 from mec_tf.compression.policy import (
     LEAVE,
     CompressionPolicy,
@@ -12,20 +13,28 @@ from mec_tf.compression.policy import (
 )
 from mec_tf.compression.tables import Table
 
-# Ever richer settings, codes a row and codes a codebook. The richest that
-# fits the budget is taken for all tables alike.
-LADDER = (
-    (1, 16), (1, 64), (1, 256),
-    (2, 64), (2, 128), (2, 256),
-    (4, 128), (4, 256), (8, 256), (10, 256), (20, 256),
+# Codes a row and codes a codebook that the planner may choose.
+CHOICES = (
+    (1, 16), (1, 64), (1, 256), (2, 32), (2, 64), (2, 256),
+    (4, 64), (4, 256), (5, 256), (8, 256), (10, 256), (16, 256), (20, 256),
 )  # fmt: skip
-# Rows seen less often than this share one row, if nothing else fits.
-SHARING = (1, 2, 3, 5, 10, 20, 50, 100)
+# Rows seen less often than one of these may share a row.
+MIN_COUNTS = (1, 2, 3, 5, 10, 30, 100)
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedTable:
-    """One table of a plan: where it is, what it becomes, what that takes."""
+    """One table of a plan: where it is, what it becomes, what that takes.
+
+    Args:
+        path: where it is in the model.
+        rows, dim: its shape.
+        settings: what it becomes.
+        bytes_before, bytes_after: its size.
+        error: measured squared error, summed over the lookups of the
+            training data; 0 where it is not measured.
+        reason: why it is left alone, or "".
+    """
 
     path: str
     rows: int
@@ -33,6 +42,7 @@ class PlannedTable:
     settings: TableSettings
     bytes_before: int
     bytes_after: int
+    error: float = 0.0
     reason: str = ""
 
 
@@ -58,27 +68,16 @@ class CompressionPlan:
         return next(table for table in self.tables if table.path == path)
 
     def __str__(self) -> str:
-        rows = [
-            (
-                table.path,
-                f"{table.rows:,}",
-                str(table.dim),
-                f"{table.bytes_before:,}",
-                f"{table.bytes_after:,}",
-                table.reason or describe(table),
-            )
-            for table in self.tables
-        ]
-        total = (
-            "all tables", "", "", f"{self.bytes_before:,}",
-            f"{self.bytes_after:,}", f"{self.ratio:.1f}x",
-        )  # fmt: skip
-        head = ("table", "rows", "dim", "bytes before", "after", "how")
-        return text_table([head, *rows, total])
+        return table_of_bytes(
+            (t.path, t.rows, t.dim, t.bytes_before, t.bytes_after, describe(t))
+            for t in self.tables
+        )
 
 
 def describe(table: PlannedTable) -> str:
-    """The settings of a quantized table, in words."""
+    """What happens to a table, in words."""
+    if table.reason:
+        return table.reason
     settings = table.settings
     words = (
         f"{settings.num_subspaces} x {settings.codebook_size} codes, "
@@ -89,16 +88,31 @@ def describe(table: PlannedTable) -> str:
     return words
 
 
-def text_table(rows: list[tuple[str, ...]]) -> str:
+def table_of_bytes(
+    rows: Iterable[tuple[str, int, int, int, int, str]],
+) -> str:
+    """Text table of (path, rows, dim, bytes before, after, how) and totals."""
+    rows = list(rows)
+    before = sum(row[3] for row in rows)
+    after = sum(row[4] for row in rows)
+    cells = [("table", "rows", "dim", "bytes before", "after", "how")]
+    cells += [
+        (path, f"{n:,}", str(dim), f"{full:,}", f"{now:,}", how)
+        for path, n, dim, full, now, how in rows
+    ]
+    ratio = f"{before / after:.1f}x" if after else ""
+    cells.append(("all tables", "", "", f"{before:,}", f"{after:,}", ratio))
+    return text_table(cells)
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
     """Columns padded to their widest cell, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = [
             cell.rjust(width) if 0 < place < len(row) - 1 else cell.ljust(width)
-            for place, (cell, width) in enumerate(
-                zip(row, widths, strict=True)
-            )
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
@@ -111,12 +125,12 @@ def make_plan(
 ) -> CompressionPlan:
     """Plans every table.
 
-    Explicit settings win. Of the rest, all tables get the richest settings
-    of one ladder that fit the budget; a table that its codebooks would make
-    larger stays as it is, and what the budget leaves over keeps the smallest
-    tables as they are. Where not even the poorest fit, rows seen once,
-    then twice and so on share row 0, in tables whose ids are ordered by
-    popularity with row 0 for unknown ids.
+    Explicit settings win. For each other table the squared error of several
+    settings is measured on its rows, weighted by how often they are looked
+    up; then, from the smallest settings on, the step that takes the most
+    error away a byte is taken until the budget is spent. Where ids are
+    ordered by popularity behind a row 0 for unknown ids, rare rows may share
+    row 0.
 
     Args:
         tables: the model's tables.
@@ -130,60 +144,41 @@ def make_plan(
     for table in tables:
         _check_explicit(table, policy.explicit(table.path))
     budget = policy.budget(sum(table.full_bytes for table in tables))
-    poorest = None
-    for min_count in SHARING:
-        plans = [
-            CompressionPlan(
-                tuple(
-                    _plan_table(
-                        table,
-                        policy.explicit(table.path),
-                        rung,
-                        counts[table.path],
-                        min_count,
-                    )
-                    for table in tables
-                )
-            )
-            for rung in LADDER
-        ]
-        fitting = [plan for plan in plans if plan.bytes_after <= budget]
-        if fitting:
-            return _keep_small(fitting[-1], policy, budget)
-        poorest = min(plans, key=lambda plan: plan.bytes_after)
-    asked = (
-        f"max_bytes={policy.max_bytes}"
-        if policy.max_bytes is not None
-        else f"ratio={policy.ratio or 50.0}"
-    )
-    raise ValueError(
-        "`policy` asks for more than these tables give: at best "
-        f"{poorest.bytes_after:,} of {poorest.bytes_before:,} bytes, ratio "
-        f"{poorest.ratio:.1f}. Received: {asked}"
-    )
-
-
-def _keep_small(
-    plan: CompressionPlan, policy: CompressionPolicy, budget: int
-) -> CompressionPlan:
-    """Leaves the smallest tables as they are while the budget allows it."""
-    tables = list(plan.tables)
-    spare = budget - plan.bytes_after
-    for place in sorted(range(len(tables)), key=lambda i: tables[i].rows):
-        table = tables[place]
-        extra = table.bytes_before - table.bytes_after
-        if policy.explicit(table.path) or not table.settings.num_subspaces:
-            continue
-        if extra > spare:
-            break
-        spare -= extra
-        tables[place] = dataclasses.replace(
-            table,
-            settings=LEAVE,
-            bytes_after=table.bytes_before,
-            reason="left alone: small, and the budget allows it",
+    options = [_options(table, policy, counts[table.path]) for table in tables]
+    chosen = [steps[0] for steps in options]
+    least = CompressionPlan(tuple(chosen))
+    if least.bytes_after > budget:
+        raise ValueError(
+            "`policy` asks for more than these tables give: at best "
+            f"{least.bytes_after:,} of {least.bytes_before:,} bytes, ratio "
+            f"{least.ratio:.1f}. Received: {_asked(policy)}"
         )
-    return CompressionPlan(tuple(tables))
+    spare = budget - least.bytes_after
+    places = [0] * len(options)
+    while True:
+        steps = [
+            (_gain(chosen[i], option), i, place)
+            for i, steps in enumerate(options)
+            for place, option in enumerate(steps)
+            if place > places[i]
+            and option.bytes_after - chosen[i].bytes_after <= spare
+        ]
+        if not steps:
+            return CompressionPlan(tuple(chosen))
+        _, i, place = max(steps, key=lambda step: (step[0], -step[1]))
+        spare -= options[i][place].bytes_after - chosen[i].bytes_after
+        chosen[i], places[i] = options[i][place], place
+
+
+def _asked(policy: CompressionPolicy) -> str:
+    if policy.max_bytes is not None:
+        return f"max_bytes={policy.max_bytes}"
+    return f"ratio={policy.ratio or 50.0:g}"
+
+
+def _gain(now: PlannedTable, then: PlannedTable) -> float:
+    extra = max(then.bytes_after - now.bytes_after, 1)
+    return (now.error - then.error) / extra
 
 
 def _check_explicit(table: Table, settings: TableSettings | None) -> None:
@@ -198,53 +193,63 @@ def _check_explicit(table: Table, settings: TableSettings | None) -> None:
         )
 
 
-def _plan_table(
-    table: Table,
-    explicit: TableSettings | None,
-    rung: tuple[int, int],
-    counts: np.ndarray,
-    min_count: int,
+def _options(
+    table: Table, policy: CompressionPolicy, counts: np.ndarray
+) -> list[PlannedTable]:
+    """Settings of a table, each larger and more exact than the one before."""
+    explicit = policy.explicit(table.path)
+    if explicit is not None:
+        reason = "" if explicit.num_subspaces else "left alone: policy"
+        return [_planned(table, explicit, 0.0, reason)]
+    found = [_planned(table, LEAVE, 0.0, "left alone: small or important")]
+    width = table.dim - table.additive_dim
+    values = exact(table.values(), counts, width)
+    private_rows = _private_rows(counts)
+    sharing = [shared_error(values, private) for private in private_rows]
+    for num_subspaces, size in CHOICES:
+        if width % num_subspaces or size > table.rows / 2:
+            continue
+        places, errors = quantized_errors(
+            values, num_subspaces, size, policy.seed
+        )
+        for private, shared in zip(private_rows, sharing, strict=True):
+            kept = private or table.rows
+            if size > kept / 2:
+                continue
+            error = shared + float(errors[places < kept].sum())
+            settings = TableSettings(num_subspaces, size, private_rows=private)
+            found.append(_planned(table, settings, error))
+    found.sort(key=lambda option: (option.bytes_after, option.error))
+    steps = found[:1]
+    for option in found[1:]:
+        if option.error < steps[-1].error:
+            steps.append(option)
+    return steps
+
+
+def _planned(
+    table: Table, settings: TableSettings, error: float, reason: str = ""
 ) -> PlannedTable:
-    settings, reason = explicit, ""
-    if settings is None:
-        settings = _fitted(table, rung, counts, min_count)
-    if not settings.num_subspaces:
-        reason = "left alone: the policy says so"
-    after = settings.stored_bytes(table.rows, table.dim, table.additive_dim)
-    if explicit is None and after >= table.full_bytes:
-        settings, after = LEAVE, table.full_bytes
-        reason = "left alone: smaller than its codebooks"
     return PlannedTable(
         table.path,
         table.rows,
         table.dim,
         settings,
         table.full_bytes,
-        after,
+        settings.stored_bytes(table.rows, table.dim, table.additive_dim),
+        error,
         reason,
     )
 
 
-def _fitted(
-    table: Table, rung: tuple[int, int], counts: np.ndarray, min_count: int
-) -> TableSettings:
-    """A rung of the ladder, cut to what the table can use."""
-    width = table.dim - table.additive_dim
-    num_subspaces = max(m for m in range(1, rung[0] + 1) if width % m == 0)
-    private = _private_rows(counts, min_count)
-    # A codebook with few rows a code only copies them.
-    most = max(16, 2 ** int(np.log2(max(private or table.rows, 4) / 4)))
-    return TableSettings(
-        num_subspaces, min(rung[1], most, 256), private_rows=private
-    )
-
-
-def _private_rows(counts: np.ndarray, min_count: int) -> int | None:
-    """Rows seen `min_count` times or more, if the rest can share row 0."""
+def _private_rows(counts: np.ndarray) -> list[int | None]:
+    """Numbers of rows that may keep codes of their own; None for all."""
     rest = counts[1:]
-    ordered = len(rest) and (rest[:-1] >= rest[1:]).all()
-    unknown_first = len(rest) and counts[0] <= rest[0]
-    if min_count == 1 or not ordered or not unknown_first:
-        return None
-    private = 1 + int(np.searchsorted(-rest, -min_count, side="right"))
-    return private if private < len(counts) else None
+    ordered = len(rest) > 0 and (rest[:-1] >= rest[1:]).all()
+    if not ordered or counts[0] > rest[0]:
+        return [None]
+    kept = [
+        1 + int(np.searchsorted(-rest, -least, side="right"))
+        for least in MIN_COUNTS
+    ]
+    return [None, *sorted({k for k in kept if 1 < k < len(counts)})]

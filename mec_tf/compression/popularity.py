@@ -46,7 +46,7 @@ def count_ids(
     train: Iterable[Any],
     first_batch: Any,
     model_fn: Any = None,
-) -> tuple[dict[str, np.ndarray], int]:
+) -> dict[str, np.ndarray]:
     """One pass over the training data.
 
     Args:
@@ -57,7 +57,7 @@ def count_ids(
         model_fn: as in `rebuild`.
 
     Returns:
-        Counts, int64 `[rows]`, by table path; and the number of batches.
+        Counts, int64 `[rows]`, by table path.
     """
 
     def counter(table: Table):
@@ -73,18 +73,14 @@ def count_ids(
     )
     layers = dict(walk(counting))
     for table in tables:  # building looked at the first batch already
-        raw(layers[table.path].counts).assign(
-            np.zeros(table.rows, np.int64)
-        )
+        raw(layers[table.path].counts).assign(np.zeros(table.rows, np.int64))
 
     @tf.function(reduce_retracing=True)
     def look(batch):
         build(counting, batch)
 
-    batches = 0
     for batch in train:
         look(batch)
-        batches += 1
     return {
         table.path: raw(layers[table.path].counts).numpy() for table in tables
-    }, batches
+    }

@@ -6,7 +6,8 @@ a batch, and given the original's weights, layer by layer.
 
 A subclassed model's own class builds plain tables again when it is loaded
 (unless it says, by an attribute `config_holds_tables = True`, that its
-configuration holds its table layers, as the models of this package do). Its copy is therefore an instance of a subclass made on the fly whose saved
+configuration holds its table layers, as the models of this package do). Its
+copy is therefore an instance of a subclass made on the fly whose saved
 configuration also holds the replacements (`RebuiltModel`).
 """
 
@@ -14,14 +15,14 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
 from mec_tf.compression import tables as finding
 
-Layer = tf.keras.layers.Layer
-Replacements = Mapping[str, Callable[[], Layer]]
+Layer: TypeAlias = tf.keras.layers.Layer
+Replacements: TypeAlias = Mapping[str, Callable[[], Layer]]
 
 
 def rebuild(
@@ -149,7 +150,7 @@ class _Replacer:
 
     def _exchange(self, value: Any, path: str) -> Any:
         """`value` with every table at or below `path` replaced."""
-        if isinstance(value, Layer):
+        if isinstance(value, tf.keras.layers.Layer):
             other = self.replacement(path)
             return other or self._swapped(value, path + "/")
         if isinstance(value, (list, tuple)):
@@ -177,7 +178,9 @@ def unbuilt_copy(layer: Layer) -> Layer:
         return type(layer).from_config(layer.get_config())
     except Exception as error:  # user code: anything may come
         reasons.append(str(error).strip().split("\n")[0])
-    parameters = list(inspect.signature(type(layer).__init__).parameters.values())
+    parameters = list(
+        inspect.signature(type(layer).__init__).parameters.values()
+    )
     required = [
         p
         for p in parameters[1:]
@@ -269,7 +272,7 @@ class _Hidden:
         return self._items.items()
 
 
-def _rebuilt_class(base: type) -> type:
+def _rebuilt_class(base: Any) -> type:
     def get_config(self) -> dict[str, Any]:
         try:
             config = base.get_config(self)
@@ -278,9 +281,7 @@ def _rebuilt_class(base: type) -> type:
         return {
             "base": {
                 "class_name": f"{base.__module__}>{base.__qualname__}",
-                "registered_name": (
-                    tf.keras.utils.get_registered_name(base)
-                ),
+                "registered_name": (tf.keras.utils.get_registered_name(base)),
                 "config": config,
             },
             "replacements": {
@@ -339,7 +340,7 @@ class RebuiltModel(tf.keras.Model):
         return _Replacer(model, made).put(model, "", by_place=False)
 
 
-def _find_class(saved: dict, custom_objects: Any) -> type:
+def _find_class(saved: dict, custom_objects: Any) -> Any:
     name = saved["registered_name"]
     module, qualname = saved["class_name"].split(">", 1)
     found = (custom_objects or {}).get(name) or (

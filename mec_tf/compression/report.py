@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from mec_tf.compression.plan import text_table
+from mec_tf.compression.plan import table_of_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,23 +59,12 @@ class CompressionReport:
         }
 
     def __str__(self) -> str:
-        head = ("table", "rows", "dim", "bytes before", "after", "how")
-        rows = [
-            (
-                table.path,
-                f"{table.rows:,}",
-                str(table.dim),
-                f"{table.bytes_before:,}",
-                f"{table.bytes_after:,}",
-                table.how,
+        lines = [
+            table_of_bytes(
+                (t.path, t.rows, t.dim, t.bytes_before, t.bytes_after, t.how)
+                for t in self.tables
             )
-            for table in self.tables
         ]
-        total = (
-            "all tables", "", "", f"{self.bytes_before:,}",
-            f"{self.bytes_after:,}", f"{self.ratio:.1f}x",
-        )  # fmt: skip
-        lines = [text_table([head, *rows, total])]
         if self.score is not None:
             name, before, after = self.score
             lines.append(f"{name}: {before:.4f} before, {after:.4f} after")

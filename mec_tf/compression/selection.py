@@ -20,7 +20,8 @@ class KeepBest(tf.keras.callbacks.Callback):
     compressed model.
 
     Args:
-        data: validation batches, or None to do nothing.
+        data: validation batches; None, unless `monitor` is a function, to
+            score nothing and keep the last state.
         monitor: name in the logs of `evaluate` after "val_", or a function
             of the model, maximised.
         patience: epochs.
@@ -43,13 +44,14 @@ class KeepBest(tf.keras.callbacks.Callback):
         self.quantized = quantized
         self.skip_start = skip_start
         self.scores: tuple[str, float, float] | None = None
+        self.scores_states = data is not None or callable(monitor)
         self._best = -np.inf
         self._waited = 0
         self._state: Any = None
         self.tables: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
-        if self.data is None:
+        if not self.scores_states:
             return
         score = self._score()
         name = self.monitor if isinstance(self.monitor, str) else "score"
@@ -58,7 +60,7 @@ class KeepBest(tf.keras.callbacks.Callback):
             self._best, self._state = score, self._snapshot()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.data is None:
+        if not self.scores_states:
             return
         score = self._score()
         if logs is not None:
@@ -73,7 +75,7 @@ class KeepBest(tf.keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:
-        if self._state is None:
+        if self._state is None or self.scores is None:
             self.tables = self._table_states()
             return
         name, before, _ = self.scores

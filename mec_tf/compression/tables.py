@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -13,7 +13,7 @@ from mec_tf.layers import (
 )
 from mec_tf.layers.variables import raw
 
-Layer = tf.keras.layers.Layer
+Layer: TypeAlias = tf.keras.layers.Layer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,7 @@ def children(owner: Layer, by_place: bool) -> Iterator[tuple[str, Layer]]:
 
 
 def _held(value: Any, path: str) -> Iterator[tuple[str, Layer]]:
-    if isinstance(value, Layer):
+    if isinstance(value, tf.keras.layers.Layer):
         if not isinstance(value, tf.keras.metrics.Metric):
             yield path, value
     elif isinstance(value, Mapping) or type(value).__name__ == "_DictWrapper":

@@ -115,9 +115,7 @@ class CodeLookupEmbedding(TableLayer):
         codes = tf.gather(raw(self.codes), rows)
         flat = product.flat_index(codes, self.codebook_size)
         entries = tf.gather(raw(self.codebooks), flat)
-        return product.decode(
-            tf.cast(entries, tf.float32), self.additive_dim
-        )
+        return product.decode(tf.cast(entries, tf.float32), self.additive_dim)
 
     @classmethod
     def from_codes(
@@ -226,6 +224,5 @@ def check_table(table: np.ndarray) -> None:
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise ValueError(
-                "`table` must be finite. Received NaN or infinity in row "
-                f"{row}"
+                f"`table` must be finite. Received NaN or infinity in row {row}"
             )

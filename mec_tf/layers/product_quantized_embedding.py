@@ -9,6 +9,7 @@ from mec_tf.layers.code_lookup_embedding import (
     CodeLookupEmbedding,
     check_table,
 )
+from mec_tf.layers.codebook_updates import over_replicas, reseed
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.losses import (
@@ -19,9 +20,6 @@ from mec_tf.losses import (
 from mec_tf.quantizers import ProductQuantizer, product
 
 CODEBOOK_UPDATES = ("ema", "gradient")
-# Codes whose moving count falls under this share of an equal share of the
-# sub-space's assignments are moved onto a row of the present batch.
-DEAD_SHARE = 0.01
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
@@ -144,6 +142,8 @@ class ProductQuantizedEmbedding(TableLayer):
         self._contrastive = ContrastiveQuantizationLoss(
             num_negatives=num_negatives, temperature=temperature
         )
+        # Set while a train step is traced whose model does not say `training`.
+        self.learning = False
         if track_usage:
             self._usage = tf.keras.metrics.Mean(name=f"{self.name}_usage")
             self._perplexity = tf.keras.metrics.Mean(
@@ -166,14 +166,14 @@ class ProductQuantizedEmbedding(TableLayer):
             "embeddings",
             (self.stored_rows, self.split_dim),
             "float32",
-            self.embeddings_initializer,
+            _copy(self.embeddings_initializer),
             trainable=True,
             regularizer=self.embeddings_regularizer,
             constraint=self.embeddings_constraint,
         )
         # A model that `fit` builds is built while a graph is traced.
         with tf.init_scope():
-            start = np.asarray(self.embeddings_initializer(books, "float32"))
+            start = np.asarray(_copy(self.embeddings_initializer)(books))
         by_gradient = self.codebook_update == "gradient"
         self.codebooks = add_raw_weight(
             self, "codebooks", books, "float32", start, trainable=by_gradient
@@ -213,10 +213,12 @@ class ProductQuantizedEmbedding(TableLayer):
         quantized = product.decode(
             tf.gather(tf.reshape(codebooks, [-1, width]), flat)
         )
-        if training:
+        if training or self.learning:
             self._add_losses(flat_rows, vectors, quantized, codes, codebooks)
             self._update_codebooks(parts, flat)
-        answer = vectors + tf.stop_gradient(quantized - vectors)
+        # Adds an exact zero, so that the frozen layer answers bit for bit.
+        passage = vectors - tf.stop_gradient(vectors)
+        answer = tf.stop_gradient(quantized) + passage
         if self.additive_dim:
             entries = tf.gather(raw(self.additive), flat)
             answer = tf.concat([answer, tf.reduce_sum(entries, 1)], -1)
@@ -227,10 +229,11 @@ class ProductQuantizedEmbedding(TableLayer):
 
     def _add_losses(self, rows, vectors, quantized, codes, codebooks):
         if self.commitment_weight:
-            loss = self._commitment(quantized, vectors)
-            self.add_loss(self.commitment_weight * loss)
+            losses = self._commitment.call(quantized, vectors)
+            self.add_loss(self.commitment_weight * tf.reduce_mean(losses))
         if self.codebook_update == "gradient":
-            self.add_loss(self._commitment(vectors, quantized))
+            losses = self._commitment.call(vectors, quantized)
+            self.add_loss(tf.reduce_mean(losses))
         if self.pwr_weight:
             counts = tf.gather(raw(self.popularity), rows)
             loss = self._pwr.of_batch(counts, vectors, codebooks)
@@ -304,15 +307,23 @@ class ProductQuantizedEmbedding(TableLayer):
         kept[0] += counts[self.stored_rows :].sum()
         raw(self.popularity).assign_add(kept)
 
-    def warm_start(self, table: np.ndarray, *, seed: int = 0) -> None:
+    def warm_start(
+        self,
+        table: np.ndarray,
+        counts: np.ndarray | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
         """Starts from a trained table: its rows, and k-means codebooks.
 
-        Rows are weighted by the popularity that `adapt` or `add_counts` left
-        (all alike without). Additive columns are fitted to the codes by
-        least squares.
+        Rows are weighted by popularity (all alike where none is known); rows
+        that share row 0 enter by their mean. Additive columns are fitted to
+        the codes by least squares.
 
         Args:
             table: float `[input_dim, output_dim]`.
+            counts: `[input_dim]` training counts, added to the popularity
+                that `adapt` or `add_counts` left.
             seed: of k-means.
 
         Raises:
@@ -326,11 +337,13 @@ class ProductQuantizedEmbedding(TableLayer):
         check_table(table)
         if not self.built:
             self.build()
-        table = table[: self.stored_rows]
+        if counts is not None:
+            self.add_counts(counts)
+        weights = raw(self.popularity).numpy()
+        table = self._stored(table, counts)
         vectors = np.ascontiguousarray(
             table[:, : self.split_dim], dtype=np.float32
         )
-        weights = raw(self.popularity).numpy()
         quantizer = ProductQuantizer(self.num_subspaces, self.codebook_size)
         codebooks = quantizer.fit(vectors, weights, seed=seed)
         raw(self.embeddings).assign(vectors)
@@ -346,6 +359,22 @@ class ProductQuantizedEmbedding(TableLayer):
                 self.codebook_size,
             )
             raw(self.additive).assign(additive)
+
+    def _stored(
+        self, table: np.ndarray, counts: np.ndarray | None
+    ) -> np.ndarray:
+        """The stored rows; row 0 is the mean of those that share it."""
+        if self.stored_rows == self.input_dim:
+            return table
+        stored = np.array(table[: self.stored_rows], np.float32)
+        sharing = np.concatenate([table[:1], table[self.stored_rows :]])
+        weights = None
+        if counts is not None:
+            weights = np.append(counts[:1], counts[self.stored_rows :])
+        if weights is not None and not weights.sum():
+            weights = None
+        stored[0] = np.average(sharing, axis=0, weights=weights)
+        return stored
 
     def encode(self) -> np.ndarray:
         """Codes of every stored row: `[stored rows, M]`, packed."""
@@ -418,39 +447,11 @@ class ProductQuantizedEmbedding(TableLayer):
         return config
 
 
-def over_replicas(
-    sums: tf.Tensor, seeds: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The sums of all replicas and the seeds of the first, for each of them.
-
-    Replicas whose codebooks moved by their own rows would drift apart.
-    """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return sums, seeds
-    first = tf.cast(
-        tf.equal(context.replica_id_in_sync_group, 0), seeds.dtype
-    )
-    # Two reductions that do not wait for each other may deadlock: one call.
-    return context.all_reduce(
-        tf.distribute.ReduceOp.SUM, (sums, seeds * first)
-    )
-
-
-def reseed(moving: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-    """Moves codes out of use onto their seeds.
-
-    Args:
-        moving: `[M, K, d + 1]`, moving sums and, last, moving counts.
-        seeds: `[M, K, d]`.
-
-    Returns:
-        `moving`, with the dead codes at their seeds and an average count.
-    """
-    counts = moving[..., -1:]
-    share = tf.reduce_mean(counts, axis=1, keepdims=True)
-    fresh = tf.concat([seeds, tf.ones_like(seeds[..., :1])], -1) * share
-    return tf.where(counts < DEAD_SHARE * share, fresh, moving)
+def _copy(initializer: Any) -> Any:
+    """A fresh one: Keras 2 warns where one instance fills two weights."""
+    if isinstance(initializer, tf.keras.initializers.Initializer):
+        return type(initializer).from_config(initializer.get_config())
+    return initializer
 
 
 def fit_additive(
@@ -488,7 +489,7 @@ def fit_additive(
                 step = np.bincount(
                     picked, weights * rest[:, column], codebook_size
                 )
-                step /= mass[part]
+                step = step / mass[part]
                 values[part, :, column] += step
                 rest[:, column] -= step[picked]
     return values.reshape(-1, targets.shape[1]).astype(np.float32)

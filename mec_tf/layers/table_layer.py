@@ -95,9 +95,7 @@ class TableLayer(tf.keras.layers.Layer):
         if self.stored_rows < self.input_dim:
             shared = ids >= tf.cast(self.stored_rows, ids.dtype)
             rows = tf.where(shared, tf.zeros_like(ids), ids)
-        vectors = tf.cast(
-            self.lookup(rows, bool(training)), self.compute_dtype
-        )
+        vectors = tf.cast(self.lookup(rows, bool(training)), self.compute_dtype)
         if valid is None:
             return vectors
         return tf.where(valid[..., None], vectors, tf.zeros_like(vectors))

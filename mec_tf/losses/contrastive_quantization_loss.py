@@ -84,7 +84,8 @@ class ContrastiveQuantizationLoss(tf.keras.losses.Loss):
             tf.reshape(codebooks, [-1, width]),
             product.flat_index(candidates, size),
         )
-        return self(product.decode(entries), vectors)
+        # Keras 2 refuses `self(…)`, which reduces, under a strategy.
+        return tf.reduce_mean(self.call(product.decode(entries), vectors))
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -149,7 +149,7 @@ def tune(
     make_model: Callable[[FitSettings], tf.keras.Model],
     log: Log,
     settings: FitSettings,
-    grid: Mapping[str, Iterable[float]],
+    grid: Mapping[str, Iterable[Any]],
     folder: str | pathlib.Path,
     *,
     seed: int = 0,
@@ -158,18 +158,21 @@ def tune(
     """Trains once a point of a grid; the best validation AUC wins.
 
     Args:
-        make_model, log, folder, seed, verbose: as of `fit`.
+        make_model: as of `fit`.
+        log: as of `fit`.
         settings: what the grid does not vary.
         grid: values by name of a setting.
+        folder: as of `fit`; a point of the grid has a folder in it.
+        seed: as of `fit`.
+        verbose: as of `fit`.
 
     Returns:
         The best model, its validation scores, and its settings.
     """
     best = None
     for values in itertools.product(*grid.values()):
-        point = dataclasses.replace(
-            settings, **dict(zip(grid, values, strict=True))
-        )
+        varied: dict[str, Any] = dict(zip(grid, values, strict=True))
+        point = dataclasses.replace(settings, **varied)
         name = f"lr{point.learning_rate:g}_l2{point.embedding_l2:g}"
         model, scores = fit(
             make_model,

@@ -1,0 +1,1 @@
+"""The `mec-tf` commands; each is a thin call of the library."""

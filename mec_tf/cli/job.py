@@ -1,0 +1,174 @@
+"""From a log to a served model: what `quickstart` and `compress` share."""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import time
+from typing import Any
+
+from mec_tf import compression, export, pipeline
+from mec_tf.cli.pictures import draw_curve
+from mec_tf.compression.plan import text_table
+from mec_tf.data import Log
+from mec_tf.models import BACKBONES
+from mec_tf.training import Scores, evaluate
+from mec_tf.training.full_precision import write_text
+
+# Ratios of the curve that is drawn beside the result.
+CURVE = (10, 25, 50, 100, 200)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that trains."""
+    parser.add_argument(
+        "--ratio", type=float, default=50.0,
+        help="bytes of all tables before / after (default: 50)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", default="deepfm", choices=sorted(BACKBONES),
+        help="ranking model (default: deepfm)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of everything random (default: 0)"
+    )
+    parser.add_argument(
+        "--no_curve", action="store_true",
+        help="do not draw AUC against bytes at other ratios",
+    )  # fmt: skip
+
+
+def run_job(
+    job: pipeline.RankingJob, log: Log, folder: pathlib.Path, curve: bool
+) -> dict[str, Any]:
+    """Trains, compresses, evaluates, exports and reports.
+
+    Args:
+        job: what to do.
+        log: the data.
+        folder: the open output directory.
+        curve: whether to measure other ratios for the picture.
+
+    Returns:
+        The contents of `report.json`.
+    """
+    started = time.monotonic()
+    check_budget(job, log)
+    print("\nTraining at full precision ...", flush=True)
+    full, _, settings = pipeline.train_full(job, log, folder / "work" / "full")
+    full_scores = evaluate(full, log, "test")
+    print(f"\nCompressing {job.policy.ratio:g}x ...", flush=True)
+    result = pipeline.compress_full(job, full, log, settings)
+    scores = evaluate(result.model, log, "test")
+    print("\nExporting ...", flush=True)
+    exported = export.save(
+        result.model,
+        folder / "serving" / "1",
+        vocabularies=log.vocabularies,
+        activation="sigmoid",
+        overwrite=True,
+    )
+    result.model.save(folder / "model.keras")
+    report = {
+        "dataset": log.name,
+        "model": job.backbone,
+        "seed": job.seed,
+        "ratio": result.report.ratio,
+        "seconds": round(time.monotonic() - started, 1),
+        "export_dir": str(folder / "serving" / "1"),
+        "full_precision": {
+            **full_scores.to_dict(),
+            "bytes": result.report.bytes_before,
+        },
+        "compressed": {
+            **scores.to_dict(),
+            "bytes": result.report.bytes_after,
+            "bytes_on_disk": exported.bytes_on_disk,
+        },
+        "settings": dataclasses.asdict(settings),
+        "tables": result.report.to_dict()["tables"],
+        "curve": [],
+    }
+    if curve:
+        report["curve"] = measure_curve(job, full, log, settings)
+    note = draw_curve(report, folder / "auc_vs_bytes.png")
+    write_text(folder / "report.md", markdown(report, result.report))
+    write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
+    print("\n" + str(result.report))
+    print("\n" + summary(report))
+    if note:
+        print(note)
+    return report
+
+
+def check_budget(job: pipeline.RankingJob, log: Log) -> None:
+    """Plans on an untrained model, so that a bad ratio fails at once."""
+    model = job.make_model(log, job.settings)
+    model.build(None)
+    compression.make_plan(
+        compression.find_tables(model),
+        job.policy,
+        pipeline.table_counts(model, log),
+    )
+
+
+def measure_curve(job, full, log, settings) -> list[dict[str, float]]:
+    """Test AUC at other ratios, quantized without further training."""
+    points = []
+    for ratio in CURVE:
+        policy = dataclasses.replace(
+            job.policy, ratio=float(ratio), max_bytes=None, tables={}
+        )
+        quick = dataclasses.replace(settings, epochs=0)
+        try:
+            result = pipeline.compress_full(
+                dataclasses.replace(job, policy=policy),
+                full, log, quick, verbose=0,
+            )  # fmt: skip
+        except ValueError:
+            continue  # beyond what these tables give
+        test: Scores = evaluate(result.model, log, "test")
+        points.append(
+            {
+                "ratio": result.report.ratio,
+                "bytes": result.report.bytes_after,
+                "auc": test.auc,
+            }
+        )
+        print(
+            f"  without training, {points[-1]['ratio']:.0f}x: test AUC "
+            f"{test.auc:.4f}",
+            flush=True,
+        )
+    return points
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The final table."""
+    full, small = report["full_precision"], report["compressed"]
+    rows = [
+        ("", "full precision", "compressed", ""),
+        ("test AUC", f"{full['auc']:.4f}", f"{small['auc']:.4f}",
+         f"{small['auc'] - full['auc']:+.4f}"),
+        ("test log-loss", f"{full['log_loss']:.4f}",
+         f"{small['log_loss']:.4f}",
+         f"{small['log_loss'] - full['log_loss']:+.4f}"),
+        ("table bytes", f"{full['bytes']:,}", f"{small['bytes']:,}",
+         f"{report['ratio']:.1f}x smaller"),
+        ("on disk", "", f"{small['bytes_on_disk']:,}", ""),
+    ]  # fmt: skip
+    return (
+        f"{text_table(rows)}\n\n{report['seconds']:.0f} seconds. "
+        f"Serve {report['export_dir']} with TensorFlow Serving."
+    )
+
+
+def markdown(report: dict[str, Any], tables: Any) -> str:
+    """`report.md`."""
+    return (
+        f"# {report['dataset']}, {report['model']}, "
+        f"{report['ratio']:.1f}x smaller\n\n"
+        f"```\n{summary(report)}\n```\n\n"
+        f"## Tables\n\n```\n{tables}\n```\n\n"
+        "![AUC against bytes](auc_vs_bytes.png)\n"
+    )

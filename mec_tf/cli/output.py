@@ -1,0 +1,72 @@
+"""The directory that a command writes."""
+
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mec_tf.training.full_precision import write_text
+
+MARK = "job.json"
+WORK = "work"
+
+
+class Interrupted(Exception):
+    """The user stopped a command that can go on later."""
+
+
+@contextmanager
+def output_directory(
+    path: str, settings: dict[str, Any]
+) -> Iterator[pathlib.Path]:
+    """Opens a fresh output directory, or that of an unfinished same job.
+
+    A directory made here is removed again where the input turns out bad. On
+    an interruption it stays, for the same command to go on.
+
+    Args:
+        path: the directory.
+        settings: JSON-able; what makes two jobs the same.
+
+    Raises:
+        FileExistsError: if it holds anything but this job, unfinished.
+        OSError: if it cannot be written.
+    """
+    folder = pathlib.Path(path)
+    text = json.dumps(settings, indent=1, sort_keys=True)
+    made = not folder.exists()
+    mark = folder / WORK / MARK
+    if not made and any(folder.iterdir() if folder.is_dir() else [folder]):
+        if not mark.exists():
+            raise FileExistsError(
+                f"`--output_dir` must be new or empty. Received: {path}, "
+                "which holds other files"
+            )
+        if mark.read_text() != text:
+            raise FileExistsError(
+                f"`--output_dir` {path} holds an unfinished run with other "
+                "settings. Repeat that command to finish it, or delete the "
+                "directory"
+            )
+        print(f"Going on with the unfinished run in {path}.")
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        write_text(mark, text)
+    except OSError as error:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise OSError(
+            f"`--output_dir` {path} cannot be written: {error.strerror}"
+        ) from None
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted. The same command goes on from here."
+        ) from None
+    except (ValueError, FileNotFoundError, ImportError):
+        shutil.rmtree(folder if made else folder / WORK, ignore_errors=True)
+        raise
+    shutil.rmtree(folder / WORK)

@@ -1,0 +1,97 @@
+"""How far a table's rows move under candidate settings."""
+
+import dataclasses
+
+import numpy as np
+
+# Rows drawn by popularity to measure an error on, and k-means iterations:
+# enough to compare settings, not to make codebooks.
+SAMPLE = 4096
+ITERATIONS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedRows:
+    """Rows of a table `[N, D]` and their lookups in training, `[N]`."""
+
+    rows: np.ndarray
+    lookups: np.ndarray
+
+
+def exact(table: np.ndarray, counts: np.ndarray, width: int) -> WeightedRows:
+    """The columns that are cut into sub-vectors, with their lookups."""
+    return WeightedRows(table[:, :width], np.asarray(counts, np.float64))
+
+
+def shared_error(values: WeightedRows, private: int | None) -> float:
+    """Squared error, over all lookups, of rows that share their mean."""
+    if private is None:
+        return 0.0
+    lookups = np.append(values.lookups[:1], values.lookups[private:])
+    if not lookups.sum():
+        return 0.0
+    rows = np.concatenate([values.rows[:1], values.rows[private:]])
+    mean = np.average(rows, axis=0, weights=lookups)
+    return float(lookups @ np.square(rows - mean).sum(axis=1))
+
+
+def quantized_errors(
+    values: WeightedRows, num_subspaces: int, codebook_size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared errors, over all lookups, of product-quantized rows.
+
+    Measured on a sample of rows drawn by popularity.
+
+    Returns:
+        The rows of the sample, in order, and the errors they stand for: the
+        error of the first `n` rows is the sum over those below `n`.
+    """
+    rows, lookups = values.rows, values.lookups
+    total = lookups.sum()
+    if not total:
+        return np.zeros(0, np.int64), np.zeros(0)
+    places = np.arange(len(rows))
+    size = max(SAMPLE, 16 * codebook_size)
+    if len(rows) > size:
+        rng = np.random.default_rng(seed)
+        places = np.sort(rng.choice(len(rows), size, p=lookups / total))
+        rows, lookups = rows[places], np.full(size, total / size)
+    width = rows.shape[1] // num_subspaces
+    errors = np.zeros(len(rows))
+    for part in range(num_subspaces):
+        errors += _kmeans_errors(
+            rows[:, part * width : (part + 1) * width],
+            lookups,
+            codebook_size,
+            np.random.default_rng(seed + part),
+        )
+    return places, errors
+
+
+def _kmeans_errors(
+    points: np.ndarray,
+    weights: np.ndarray,
+    codebook_size: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    points = np.asarray(points, np.float32)
+    chances = weights / weights.sum()
+    start = rng.choice(len(points), codebook_size, p=chances)
+    centroids = points[start].copy()
+    squares = np.square(points).sum(axis=1)
+    for iteration in range(ITERATIONS + 1):
+        gaps = np.square(centroids).sum(axis=1) - 2.0 * points @ centroids.T
+        nearest = gaps.argmin(axis=1)
+        if iteration == ITERATIONS:
+            break
+        mass = np.bincount(nearest, weights, minlength=codebook_size)
+        for column in range(points.shape[1]):
+            sums = np.bincount(
+                nearest, weights * points[:, column], minlength=codebook_size
+            )
+            np.divide(
+                sums, mass, out=centroids[:, column], where=mass > 0,
+                casting="same_kind",
+            )  # fmt: skip
+    errors = gaps[np.arange(len(points)), nearest] + squares
+    return weights * np.maximum(errors, 0.0)

@@ -1,0 +1,41 @@
+"""Steps of codebooks that move by averages of the rows assigned to them."""
+
+import tensorflow as tf
+
+# Codes whose moving count falls under this share of an equal share of the
+# sub-space's assignments are moved onto a row of the present batch.
+DEAD_SHARE = 0.01
+
+
+def over_replicas(
+    sums: tf.Tensor, seeds: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The sums of all replicas and the seeds of the first, for each of them.
+
+    Replicas whose codebooks moved by their own rows would drift apart.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return sums, seeds
+    first = tf.cast(tf.equal(context.replica_id_in_sync_group, 0), seeds.dtype)
+    # One tensor: two reductions may meet in another order on each replica.
+    joined = tf.concat([sums, seeds * first], axis=-1)
+    joined = context.all_reduce(tf.distribute.ReduceOp.SUM, joined)
+    width = sums.shape[-1]
+    return joined[..., :width], joined[..., width:]
+
+
+def reseed(moving: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """Moves codes out of use onto their seeds.
+
+    Args:
+        moving: `[M, K, d + 1]`, moving sums and, last, moving counts.
+        seeds: `[M, K, d]`.
+
+    Returns:
+        `moving`, with the dead codes at their seeds and an average count.
+    """
+    counts = moving[..., -1:]
+    share = tf.reduce_mean(counts, axis=1, keepdims=True)
+    fresh = tf.concat([seeds, tf.ones_like(seeds[..., :1])], -1) * share
+    return tf.where(counts < DEAD_SHARE * share, fresh, moving)

@@ -1,0 +1,114 @@
+"""The main job: a log in; a tuned model, and the same model compressed, out."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from mec_tf import compression
+from mec_tf.data import Log
+from mec_tf.models import BACKBONES
+from mec_tf.training import FitSettings, Scores, evaluate, fit, tune
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingJob:
+    """What to train and how far to compress it.
+
+    Args:
+        backbone: a key of `mec_tf.models.BACKBONES`.
+        model: further arguments of the model, `embedding_dim` say.
+        settings: how to train.
+        grid: values to try by name of a setting; empty trains once.
+        policy: of the compression.
+        seed: of everything random.
+    """
+
+    backbone: str = "deepfm"
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settings: FitSettings = FitSettings()
+    grid: Mapping[str, Iterable[float]] = dataclasses.field(
+        default_factory=dict
+    )
+    policy: compression.CompressionPolicy = compression.CompressionPolicy()
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.backbone not in BACKBONES:
+            raise ValueError(
+                f"`backbone` must be one of {', '.join(BACKBONES)}. "
+                f"Received: backbone={self.backbone!r}"
+            )
+
+    def make_model(self, log: Log, settings: FitSettings) -> tf.keras.Model:
+        """A fresh model of the log's features."""
+        return BACKBONES[self.backbone].from_log(
+            log, embedding_l2=settings.embedding_l2, **self.model
+        )
+
+
+def train_full(
+    job: RankingJob,
+    log: Log,
+    folder: str | pathlib.Path,
+    *,
+    verbose: str | int = "auto",
+) -> tuple[tf.keras.Model, Scores, FitSettings]:
+    """Trains the full-precision model; on the grid, if there is one.
+
+    Returns:
+        The model at its best, its validation scores, and its settings.
+    """
+
+    def make(settings: FitSettings) -> tf.keras.Model:
+        return job.make_model(log, settings)
+
+    if job.grid:
+        return tune(
+            make, log, job.settings, job.grid, folder,
+            seed=job.seed, verbose=verbose,
+        )  # fmt: skip
+    model, scores = fit(
+        make, log, job.settings, folder, seed=job.seed, verbose=verbose
+    )
+    return model, scores, job.settings
+
+
+def compress_full(
+    job: RankingJob,
+    model: tf.keras.Model,
+    log: Log,
+    settings: FitSettings,
+    *,
+    verbose: str | int = "auto",
+) -> compression.CompressionResult:
+    """Compresses a model of `train_full` by its exact validation AUC."""
+    tf.keras.utils.set_random_seed(job.seed)
+    train = log.dataset(
+        "train", settings.batch_size, shuffle=True, seed=job.seed + 1
+    )
+    return compression.compress(
+        model,
+        train,
+        policy=job.policy,
+        epochs=settings.epochs * settings.evaluations,
+        steps_per_epoch=settings.steps(log.num_rows("train")),
+        patience=settings.patience,
+        monitor=lambda m: evaluate(m, log, "validation").auc,
+        verbose=verbose,
+        counts=table_counts(model, log),
+    )
+
+
+def table_counts(model: tf.keras.Model, log: Log) -> dict[str, Any]:
+    """Training counts of each table's rows, from the log's vocabularies.
+
+    A table that several features share counts the lookups of all of them.
+    """
+    counts: dict[str, Any] = {}
+    for feature, table in model.field_embeddings.fields.items():
+        path = f"field_embeddings/tables/{table}"
+        counts[path] = counts.get(path, 0) + log.counts[feature]
+    return counts

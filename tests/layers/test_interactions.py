@@ -1,0 +1,122 @@
+"""Feature interactions and towers, against NumPy."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mec_tf.layers import (
+    MLP,
+    CrossNetwork,
+    DotInteraction,
+    FactorizationMachine,
+)
+from tests.harness import raw_variable, run_layer_test
+
+RNG = np.random.default_rng(0)
+VECTORS = RNG.normal(size=(2, 4, 3)).astype("float32")
+ROWS = RNG.normal(size=(2, 4)).astype("float32")
+# Keras 2 names it in the signature of a layer without a constructor.
+NOT_IN_CONFIG = {"dynamic"}
+
+
+def pairs(vectors):
+    """Dot products of all pairs of fields: `[batch, pairs]`."""
+    fields = range(vectors.shape[1])
+    return np.stack(
+        [
+            (vectors[:, f] * vectors[:, g]).sum(axis=-1)
+            for f, g in itertools.combinations(fields, 2)
+        ],
+        axis=1,
+    )
+
+
+def test_factorization_machine():
+    layer = run_layer_test(
+        FactorizationMachine,
+        {},
+        VECTORS,
+        expected_output_shape=(2, 1),
+        expected_num_trainable_weights=0,
+        not_in_config=NOT_IN_CONFIG,
+    )
+    expected = pairs(VECTORS).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(layer(VECTORS), expected, rtol=1e-5)
+
+
+def test_dot_interaction():
+    layer = run_layer_test(
+        DotInteraction,
+        {},
+        VECTORS,
+        expected_output_shape=(2, 6),
+        expected_num_trainable_weights=0,
+        not_in_config=NOT_IN_CONFIG,
+    )
+    np.testing.assert_allclose(layer(VECTORS), pairs(VECTORS), rtol=1e-5)
+
+
+def test_cross_network():
+    layer = run_layer_test(
+        CrossNetwork,
+        {"num_layers": 2},
+        ROWS,
+        expected_output_shape=(2, 4),
+        expected_num_trainable_weights=4,
+    )
+    for bias in layer.biases:
+        raw_variable(bias).assign(RNG.normal(size=4))
+    expected = ROWS
+    for kernel, bias in zip(layer.kernels, layer.biases, strict=True):
+        kernel, bias = raw_variable(kernel), raw_variable(bias)
+        expected = ROWS * (expected @ kernel.numpy() + bias) + expected
+    np.testing.assert_allclose(layer(ROWS), expected, rtol=1e-5)
+
+
+def test_mlp():
+    layer = run_layer_test(
+        MLP,
+        {"units": (5, 3), "activation": "tanh", "dropout": 0.2},
+        ROWS,
+        expected_output_shape=(2, 3),
+        expected_num_trainable_weights=4,
+    )
+    first, bias, second, other = layer.get_weights()
+    expected = np.tanh(np.tanh(ROWS @ first + bias) @ second + other)
+    np.testing.assert_allclose(layer(ROWS), expected, rtol=1e-5)
+
+
+def test_mlp_drops_units_in_training_only():
+    layer = MLP((1000,), dropout=0.3)
+    ones = tf.ones([1, 8])
+    kept = layer(ones).numpy()
+    dropped = layer(ones, training=True).numpy()
+    alive = kept != 0
+    share = (dropped[alive] == 0).mean()
+    assert 0.2 < share < 0.4
+    survivors = alive & (dropped != 0)
+    np.testing.assert_allclose(
+        dropped[survivors], kept[survivors] / 0.7, rtol=1e-5
+    )
+
+
+def test_mlp_without_layers_is_the_identity():
+    layer = MLP(())
+    np.testing.assert_array_equal(layer(ROWS), ROWS)
+    assert tuple(layer.compute_output_shape((None, 4))) == (None, 4)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: MLP((3, 0)), r"units=\(3, 0\)"),
+        (lambda: MLP((3,), dropout=1.0), "dropout=1.0"),
+        (lambda: CrossNetwork(0), "num_layers=0"),
+    ],
+    ids=["units", "dropout", "num_layers"],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
