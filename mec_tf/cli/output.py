@@ -23,8 +23,9 @@ def output_directory(
 ) -> Iterator[pathlib.Path]:
     """Opens a fresh output directory, or that of an unfinished same job.
 
-    A directory made here is removed again where the input turns out bad. On
-    an interruption it stays, for the same command to go on.
+    A directory made here is removed again where the input turns out bad,
+    before any model is trained. Later, and on an interruption, it stays, for
+    the same command to go on.
 
     Args:
         path: the directory.
@@ -66,7 +67,9 @@ def output_directory(
         raise Interrupted(
             "interrupted. The same command goes on from here."
         ) from None
-    except (ValueError, FileNotFoundError, ImportError):
-        shutil.rmtree(folder if made else folder / WORK, ignore_errors=True)
+    except (ValueError, OSError, ImportError):
+        if not (folder / WORK / "full").exists():
+            unwanted = folder if made else folder / WORK
+            shutil.rmtree(unwanted, ignore_errors=True)
         raise
     shutil.rmtree(folder / WORK)

@@ -13,9 +13,11 @@ def layer_bytes(layer: tf.keras.layers.Layer) -> int:
     Codes, codebooks, or the rows of a table left as it is, at their stored
     size. Optimizer state is not the layer's and does not count.
     """
+    names = ("codes", "codebooks", "additive", "embeddings")
+    held = [getattr(layer, name, None) for name in names]
     return sum(
         int(np.prod(variable.shape)) * variable.dtype.size
-        for variable in map(raw, layer.weights)
+        for variable in (raw(weight) for weight in held if weight is not None)
     )
 
 

@@ -128,9 +128,9 @@ def make_plan(
     Explicit settings win. For each other table the squared error of several
     settings is measured on its rows, weighted by how often they are looked
     up; then, from the smallest settings on, the step that takes the most
-    error away a byte is taken until the budget is spent. Where ids are
-    ordered by popularity behind a row 0 for unknown ids, rare rows may share
-    row 0.
+    error away a byte is taken until the budget is spent. Where that cannot
+    be met otherwise, rare rows may share row 0, in tables whose ids are
+    ordered by popularity behind a row 0 for unknown ids.
 
     Args:
         tables: the model's tables.
@@ -144,30 +144,38 @@ def make_plan(
     for table in tables:
         _check_explicit(table, policy.explicit(table.path))
     budget = policy.budget(sum(table.full_bytes for table in tables))
-    options = [_options(table, policy, counts[table.path]) for table in tables]
-    chosen = [steps[0] for steps in options]
-    least = CompressionPlan(tuple(chosen))
-    if least.bytes_after > budget:
-        raise ValueError(
-            "`policy` asks for more than these tables give: at best "
-            f"{least.bytes_after:,} of {least.bytes_before:,} bytes, ratio "
-            f"{least.ratio:.1f}. Received: {_asked(policy)}"
-        )
-    spare = budget - least.bytes_after
-    places = [0] * len(options)
-    while True:
-        steps = [
-            (_gain(chosen[i], option), i, place)
-            for i, steps in enumerate(options)
-            for place, option in enumerate(steps)
-            if place > places[i]
-            and option.bytes_after - chosen[i].bytes_after <= spare
+    for sharing in (False, True):
+        options = [
+            _options(table, policy, counts[table.path], sharing)
+            for table in tables
         ]
-        if not steps:
+        least = CompressionPlan(tuple(steps[0] for steps in options))
+        if least.bytes_after <= budget:
+            return _spend(options, budget)
+    raise ValueError(
+        "`policy` asks for more than these tables give: at best "
+        f"{least.bytes_after:,} of {least.bytes_before:,} bytes, ratio "
+        f"{least.ratio:.1f}. Received: {_asked(policy)}"
+    )
+
+
+def _spend(options: list[list[PlannedTable]], budget: int) -> CompressionPlan:
+    """Takes the steps that save the most error a byte, while they fit."""
+    chosen = [steps[0] for steps in options]
+    spare = budget - sum(option.bytes_after for option in chosen)
+    while True:
+        fitting = [
+            (_gain(chosen[i], option), -i, option)
+            for i, steps in enumerate(options)
+            for option in steps
+            if option.error < chosen[i].error
+            and 0 < option.bytes_after - chosen[i].bytes_after <= spare
+        ]
+        if not fitting:
             return CompressionPlan(tuple(chosen))
-        _, i, place = max(steps, key=lambda step: (step[0], -step[1]))
-        spare -= options[i][place].bytes_after - chosen[i].bytes_after
-        chosen[i], places[i] = options[i][place], place
+        _, place, option = max(fitting, key=lambda step: step[:2])
+        spare -= option.bytes_after - chosen[-place].bytes_after
+        chosen[-place] = option
 
 
 def _asked(policy: CompressionPolicy) -> str:
@@ -194,7 +202,10 @@ def _check_explicit(table: Table, settings: TableSettings | None) -> None:
 
 
 def _options(
-    table: Table, policy: CompressionPolicy, counts: np.ndarray
+    table: Table,
+    policy: CompressionPolicy,
+    counts: np.ndarray,
+    sharing: bool,
 ) -> list[PlannedTable]:
     """Settings of a table, each larger and more exact than the one before."""
     explicit = policy.explicit(table.path)
@@ -204,15 +215,15 @@ def _options(
     found = [_planned(table, LEAVE, 0.0, "left alone: small or important")]
     width = table.dim - table.additive_dim
     values = exact(table.values(), counts, width)
-    private_rows = _private_rows(counts)
-    sharing = [shared_error(values, private) for private in private_rows]
+    private_rows = _private_rows(counts) if sharing else [None]
+    shared_errors = [shared_error(values, kept) for kept in private_rows]
     for num_subspaces, size in CHOICES:
         if width % num_subspaces or size > table.rows / 2:
             continue
         places, errors = quantized_errors(
             values, num_subspaces, size, policy.seed
         )
-        for private, shared in zip(private_rows, sharing, strict=True):
+        for private, shared in zip(private_rows, shared_errors, strict=True):
             kept = private or table.rows
             if size > kept / 2:
                 continue

@@ -7,7 +7,12 @@ import tensorflow as tf
 
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.variables import add_raw_weight, raw
-from mec_tf.quantizers import ProductQuantizer, packing, product
+from mec_tf.quantizers import (
+    ProductQuantizer,
+    fit_additive,
+    packing,
+    product,
+)
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
@@ -197,8 +202,16 @@ class CodeLookupEmbedding(TableLayer):
         quantizer = ProductQuantizer(
             num_subspaces, min(codebook_size, len(table))
         )
-        codebooks = quantizer.fit(table, counts, seed=seed)
-        codes = quantizer.encode(table, codebooks)
+        split = table.shape[1] - config.get("additive_dim", 0)
+        codebooks = quantizer.fit(table[:, :split], counts, seed=seed)
+        codes = quantizer.encode(table[:, :split], codebooks)
+        if split < table.shape[1]:
+            additive = fit_additive(
+                codes, table[:, split:], counts, quantizer.codebook_size
+            )
+            codebooks = np.concatenate(
+                [codebooks, additive.reshape(*codebooks.shape[:2], -1)], -1
+            )
         return cls.from_codes(codes, codebooks, **config)
 
     def get_config(self) -> dict[str, Any]:

@@ -6,6 +6,10 @@ from mec_tf.models.dlrm import DLRM
 from mec_tf.models.ranking_model import RankingModel
 
 # By the name that commands and benchmarks take.
-BACKBONES: dict[str, type[RankingModel]] = {"deepfm": DeepFM, "dcnv2": DCNv2, "dlrm": DLRM}
+BACKBONES: dict[str, type[RankingModel]] = {
+    "deepfm": DeepFM,
+    "dcnv2": DCNv2,
+    "dlrm": DLRM,
+}
 
 __all__ = ["BACKBONES", "DCNv2", "DLRM", "DeepFM", "RankingModel"]

@@ -50,7 +50,7 @@ class DeepFM(RankingModel):
             dtype=self.inner_dtype,
         )
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")
-        self.linear = None
+        self.linear: Any = None
         if self.numeric:
             self.linear = tf.keras.layers.Dense(
                 1, use_bias=False, name="linear", dtype="float32"

@@ -58,7 +58,7 @@ class DLRM(RankingModel):
             )
         super().__init__(categorical, numeric, **kwargs)
         self.bottom_units = tuple(bottom_units)
-        self.bottom = None
+        self.bottom: Any = None
         if self.numeric:
             self.bottom = MLP(
                 (*self.bottom_units, self.embedding_dim),
