@@ -16,7 +16,7 @@ from mec_tf.training import Scores, evaluate
 from mec_tf.training.full_precision import write_text
 
 # Ratios of the curve that is drawn beside the result.
-CURVE = (10, 25, 50, 100, 200)
+CURVE = (25, 100, 200)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

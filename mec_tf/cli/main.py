@@ -1,10 +1,9 @@
 """`mec-tf`: compress embedding tables from the command line."""
 
 import argparse
-import os
 import sys
 
-from absl import app
+from absl import app, logging
 from absl.flags import argparse_flags
 
 from mec_tf.cli import compress, inspect, quickstart
@@ -55,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
 
 def run() -> None:
     """Entry point of the console script."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.WARNING)
     app.run(main, flags_parser=_parse)
 
 
