@@ -171,11 +171,6 @@ def compress(
 
 def _survey(model, train, counts, model_fn):
     """Tables, a first batch, and counts; checks all that can be checked."""
-    if not model.built:
-        raise ValueError(
-            "`model` must be built and trained. Received a model that has "
-            "not been called on data yet."
-        )
     tables = find_tables(model)
     if not tables:
         raise ValueError(
@@ -183,6 +178,11 @@ def _survey(model, train, counts, model_fn):
             f"or a subclass). Received {type(model).__name__} without one."
         )
     for table in tables:
+        if not table.layer.built:
+            raise ValueError(
+                f"`model` must be built and trained. Received a model whose "
+                f"table {table.path} has not been called on data yet."
+            )
         try:
             check_table(table.values())
         except ValueError as error:
@@ -203,12 +203,9 @@ def _survey(model, train, counts, model_fn):
 
 
 def _batches(data: Any) -> tf.data.Dataset:
-    """A dataset of `(x, y, ...)` batches."""
+    """A dataset of batches as `fit` takes it."""
     if isinstance(data, tf.data.Dataset):
-        spec = data.element_spec
-        if isinstance(spec, tuple):
-            return data
-        return data.map(lambda x: (x,))
+        return data
     if isinstance(data, (tuple, list)):
         return tf.data.Dataset.from_tensor_slices(tuple(data)).batch(1024)
     raise ValueError(

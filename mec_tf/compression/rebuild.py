@@ -202,13 +202,10 @@ def unbuilt_copy(layer: Layer) -> Layer:
 
 def build(model: tf.keras.Model, batch: Any) -> None:
     """Builds every layer by running the model on a few examples."""
-    inputs, targets = batch[0], batch[1] if len(batch) > 1 else None
     try:
-        model(inputs, training=False)
-    except NotImplementedError:
-        # TFRS models may define only their loss.
-        whole = (inputs, targets) if targets is not None else inputs
-        model.compute_loss(whole)
+        model(batch[0] if isinstance(batch, tuple) else batch, training=False)
+    except NotImplementedError:  # TFRS models may define only their loss
+        model.compute_loss(batch)
 
 
 def carry_weights(

@@ -124,7 +124,8 @@ def children(owner: Layer, by_place: bool) -> Iterator[tuple[str, Layer]]:
     if is_graph(owner):
         keys = graph_keys(owner, by_place)
         for layer in owner.layers:
-            yield keys[id(layer)], layer
+            if not isinstance(layer, tf.keras.layers.InputLayer):
+                yield keys[id(layer)], layer
         return
     for name, value in vars(owner).items():
         if name not in internal_names():

@@ -29,11 +29,14 @@ class LazyAdam(tf.keras.optimizers.Adam):
                 "moments. Received: amsgrad=True"
             )
         kwargs.setdefault("name", "lazy_adam")
-        if not KERAS_3:
-            # Legacy Keras would compile the sparse update with XLA, which
-            # has no kernel for finding the unique rows of a batch.
+        if not KERAS_3:  # by default Keras 2 compiles each update with XLA
             kwargs.setdefault("jit_compile", False)
         super().__init__(learning_rate=learning_rate, **kwargs)
+
+    def _deduplicate_sparse_grad(self, grads: Any) -> Any:
+        # Keras 2 would sum repeated rows first; under XLA the rows it pads
+        # them with then count as row 0. `update_step` sums them itself.
+        return grads
 
     def update_step(
         self, gradient: Any, variable: Any, learning_rate: Any = None

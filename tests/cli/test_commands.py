@@ -165,7 +165,7 @@ def test_killed_and_started_again_it_goes_on(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     state = out / "work" / "full" / "state.json"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not state.exists() and first.poll() is None:
         assert time.monotonic() < deadline, "no checkpoint was written"
         time.sleep(0.05)

@@ -33,6 +33,18 @@ def dataset(**kwargs):
     return tf.data.Dataset.from_tensor_slices(examples(**kwargs)).batch(256)
 
 
+class Plain(tf.keras.Model):
+    """A subclassed model whose `call` has no `training` argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = tf.keras.layers.Embedding(USERS, 8)
+        self.out = tf.keras.layers.Dense(1)
+
+    def call(self, features):
+        return self.out(self.table(features["user"]))
+
+
 def functional_model():
     user = tf.keras.Input((), dtype="int64", name="user")
     item = tf.keras.Input((), dtype="int64", name="item")
@@ -165,7 +177,7 @@ def test_errors_name_the_argument():
     with pytest.raises(ValueError, match="`num_subspaces` must divide"):
         mec_tf.plan(model, dataset(), policy=uneven)
     with pytest.raises(ValueError, match="must be built"):
-        mec_tf.plan(tf.keras.Sequential([tf.keras.layers.Dense(1)]), dataset())
+        mec_tf.plan(Plain(), dataset())
     dense = tf.keras.Sequential(
         [tf.keras.Input((2,)), tf.keras.layers.Dense(1)]
     )
@@ -246,15 +258,6 @@ def test_tables_from_files(tmp_path):
 
 
 def test_train_steps_are_known_without_a_training_argument():
-    class Plain(tf.keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.table = tf.keras.layers.Embedding(USERS, 8)
-            self.out = tf.keras.layers.Dense(1)
-
-        def call(self, features):
-            return self.out(self.table(features["user"]))
-
     model = Plain()
     model.compile("adam", "mse")
     model.fit(dataset(), verbose=0)
