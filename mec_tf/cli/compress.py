@@ -103,6 +103,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--codebook_size", type=int, default=256, help="(default: 256)"
     )
     add_arguments(parser)
+    parser.add_argument(
+        "--curve", action="store_true",
+        help="also measure other ratios, without training, for the picture",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -114,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {key: value for key, value in vars(args).items() if key != "run"}
     with output_directory(args.output_dir, settings) as folder:
         log = read(args, folder / "work" / "log")
-        run_job(job, log, folder, not args.no_curve)
+        run_job(job, log, folder, args.curve)
 
 
 def make_job(args: argparse.Namespace) -> pipeline.RankingJob:

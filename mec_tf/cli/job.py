@@ -32,10 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="of everything random (default: 0)"
     )
-    parser.add_argument(
-        "--no_curve", action="store_true",
-        help="do not draw AUC against bytes at other ratios",
-    )  # fmt: skip
 
 
 def run_job(

@@ -54,4 +54,4 @@ def run(args: argparse.Namespace) -> None:
     with output_directory(args.output_dir, settings) as folder:
         print("Reading flights ...", flush=True)
         log = data.flights()
-        run_job(job, log, folder, not args.no_curve)
+        run_job(job, log, folder, curve=True)

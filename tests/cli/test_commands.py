@@ -157,7 +157,7 @@ def test_output_directory_that_cannot_be_made(tmp_path, capsys):
 def test_killed_and_started_again_it_goes_on(tmp_path):
     log = write_log(tmp_path / "log.csv", rows=4000)
     out = tmp_path / "out"
-    argv = command(log, out, "--epochs", "40", "--no_curve")
+    argv = command(log, out, "--epochs", "40")
     script = "from mec_tf.cli.main import run; run()"
     first = subprocess.Popen(
         [sys.executable, "-c", script, *argv[1:]],
