@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from mec_tf.compression import counting
 from mec_tf.compression.objective import (
@@ -119,7 +120,8 @@ def compress(
     check_compiled(model)
     train = _batches(train)
     tables, first, counts = _survey(model, train, counts, model_fn)
-    planned = make_plan(tables, policy, counts)
+    progress = verbose not in (0, "0")
+    planned = make_plan(tables, policy, counts, progress=progress)
     chosen = [t for t in tables if planned[t.path].settings.num_subspaces]
     training = rebuild(
         model,
@@ -128,7 +130,7 @@ def compress(
         model_fn,
         carry=policy.start == "warm",
     )
-    for table in chosen:
+    for table in tqdm(chosen, desc="Clustering tables", disable=not progress):
         layer = _layer_at(training, table.path)
         if policy.start == "warm":
             layer.warm_start(
@@ -231,6 +233,12 @@ def _trainable(table: Table, planned: CompressionPlan, policy):
             additive_dim=table.additive_dim,
             private_rows=settings.private_rows,
             embeddings_initializer=source.embeddings_initializer,
+            embeddings_regularizer=getattr(
+                source, "embeddings_regularizer", None
+            ),
+            embeddings_constraint=getattr(
+                source, "embeddings_constraint", None
+            ),
             commitment_weight=policy.commitment_weight,
             pwr_weight=policy.pwr_weight,
             contrastive_weight=policy.contrastive_weight,

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from mec_tf.compression.distortion import exact, quantized_errors, shared_error
 from mec_tf.compression.policy import (
@@ -122,6 +123,8 @@ def make_plan(
     tables: list[Table],
     policy: CompressionPolicy,
     counts: Mapping[str, np.ndarray],
+    *,
+    progress: bool = False,
 ) -> CompressionPlan:
     """Plans every table.
 
@@ -136,6 +139,7 @@ def make_plan(
         tables: the model's tables.
         policy: what to reach.
         counts: training counts by table path.
+        progress: whether to show a progress bar.
 
     Raises:
         ValueError: if the budget cannot be met, with the least it takes, or
@@ -147,7 +151,9 @@ def make_plan(
     for sharing in (False, True):
         options = [
             _options(table, policy, counts[table.path], sharing)
-            for table in tables
+            for table in tqdm(
+                tables, desc="Measuring tables", disable=not progress
+            )
         ]
         least = CompressionPlan(tuple(steps[0] for steps in options))
         if least.bytes_after <= budget:

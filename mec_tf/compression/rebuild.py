@@ -12,8 +12,8 @@ configuration also holds the replacements (`RebuiltModel`).
 """
 
 import functools
-import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -345,13 +345,15 @@ def _find_class(saved: dict, custom_objects: Any) -> Any:
     )
     if found is not None:
         return found
-    try:
-        owner: Any = importlib.import_module(module)
-        for part in qualname.split("."):
-            owner = getattr(owner, part)
-        return owner
-    except (ImportError, AttributeError) as error:
+    # Only what is imported already: loading a file runs no code it names.
+    owner: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        owner = getattr(owner, part, None)
+    if not (
+        isinstance(owner, type) and issubclass(owner, tf.keras.layers.Layer)
+    ):
         raise ValueError(
             f"The saved model's class {module}.{qualname} cannot be found. "
             "Import or register it before loading."
-        ) from error
+        )
+    return owner
