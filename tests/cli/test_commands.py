@@ -173,7 +173,7 @@ def test_killed_and_started_again_it_goes_on(tmp_path):
     first.wait()
     kept = (out / "work" / "log" / "log.json").stat().st_mtime_ns
     before = json.loads(state.read_text())
-    changed = [*argv[:-1], "--seed", "1"]
+    changed = [*argv, "--seed", "1"]
     assert run(changed) == 2  # other settings: refused, nothing lost
     assert (out / "work" / "log" / "log.json").stat().st_mtime_ns == kept
     assert run(argv) == 0
