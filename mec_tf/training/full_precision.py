@@ -7,9 +7,11 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from mec_tf.data import Log
+from mec_tf.layers.variables import raw
 from mec_tf.optimizers import LazyAdam
 from mec_tf.training.evaluation import Scores, evaluate
 
@@ -41,42 +43,82 @@ class FitSettings:
         return max(1, -(-batches // self.evaluations))
 
 
-class _KeepBestWeights(tf.keras.callbacks.Callback):
-    """Keeps the weights of the best validation AUC in a file.
+class _BestWeights(tf.keras.callbacks.Callback):
+    """Keeps the weights of the best validation AUC, and where training is.
 
-    What it knows is in `state.json` beside them, so that a training that was
-    killed goes on where it stopped.
+    All of it is in one file, written beside and renamed into place after each
+    evaluation: a training that is killed at any moment goes on from the last
+    one.
     """
 
-    def __init__(self, log: Log, folder: pathlib.Path, patience: int):
+    def __init__(self, log: Log, path: pathlib.Path, patience: int):
         super().__init__()
-        self.log, self.folder, self.patience = log, folder, patience
-        self.weights = folder / "best.weights.h5"
-        self.record = folder / "state.json"
-        self.state: dict[str, Any] = {"best": None, "waited": 0}
-        if self.record.exists() and self.weights.exists():
-            self.state = json.loads(self.record.read_text())
+        self.log, self.path, self.patience = log, path, patience
+        self.best: dict[str, float] | None = None
+        self.best_weights: list[np.ndarray] = []
+        self.epoch = 0
+        self.waited = 0
+        self.done = False
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self.state["waited"] >= self.patience:
-            self.model.stop_training = True
+    def restore(self) -> None:
+        """Goes back to the state in the file, if there is one."""
+        if not self.path.exists():
+            return
+        with np.load(self.path, allow_pickle=False) as saved:
+            state = json.loads(str(saved["state"]))
+            for place, variable in enumerate(self._variables()):
+                variable.assign(saved[f"now_{place}"])
+            self.best_weights = [
+                saved[f"best_{place}"]
+                for place in range(len(self.model.weights))
+            ]
+        self.best, self.epoch = state["best"], state["epoch"]
+        self.waited, self.done = state["waited"], state["done"]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         scores = evaluate(self.model, self.log, "validation")
         if logs is not None:
             logs["val_auc"] = scores.auc
             logs["val_log_loss"] = scores.log_loss
-        best = self.state["best"]
-        if best is None or scores.auc > best["auc"]:
-            fresh = self.folder / "fresh.weights.h5"
-            self.model.save_weights(str(fresh))
-            fresh.replace(self.weights)
-            self.state = {"best": scores.to_dict(), "waited": 0}
-        else:
-            self.state["waited"] += 1
-        write_text(self.record, json.dumps(self.state))
-        if self.state["waited"] >= self.patience:
-            self.model.stop_training = True
+        self.epoch = epoch + 1
+        self.waited += 1
+        if self.best is None or scores.auc > self.best["auc"]:
+            self.best, self.waited = scores.to_dict(), 0
+            self.best_weights = [raw(w).numpy() for w in self.model.weights]
+        self.done = self.waited >= self.patience
+        self.model.stop_training = self.done
+        self._save()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.done = True
+        self._save()
+
+    def use_best(self) -> Scores:
+        """Gives the model its best weights; returns their scores."""
+        for weight, value in zip(
+            self.model.weights, self.best_weights, strict=True
+        ):
+            raw(weight).assign(value)
+        assert self.best is not None
+        return Scores(**self.best)
+
+    def _variables(self) -> list[tf.Variable]:
+        optimizer = self.model.optimizer
+        optimizer.build(self.model.trainable_variables)
+        return [raw(v) for v in (*self.model.weights, *optimizer.variables)]
+
+    def _save(self) -> None:
+        state = {
+            "best": self.best,
+            "epoch": self.epoch,
+            "waited": self.waited,
+            "done": self.done,
+        }
+        now = {f"now_{i}": v.numpy() for i, v in enumerate(self._variables())}
+        best = {f"best_{i}": w for i, w in enumerate(self.best_weights)}
+        fresh = self.path.with_suffix(".fresh.npz")
+        np.savez(fresh, state=json.dumps(state), **now, **best)
+        fresh.replace(self.path)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -101,9 +143,8 @@ def fit(
         make_model: returns a fresh, uncompiled model that gives logits.
         log: training and validation data.
         settings: how to train.
-        folder: where the best weights and, until training ends, the backup
-            of its state live. A training that was killed goes on from there;
-            one that is done is only loaded.
+        folder: where the state of the training lives. One that was killed
+            goes on from there; one that is done is only loaded.
         seed: of initial weights and batch order.
         verbose: as in Keras.
 
@@ -115,26 +156,24 @@ def fit(
     tf.keras.utils.set_random_seed(seed)
     model = make_model(settings)
     compile_ranking(model, settings)
-    keep = _KeepBestWeights(log, folder, settings.patience)
-    if not (folder / "done").exists():
+    model(next(iter(log.dataset("train", 2)))[0])
+    keep = _BestWeights(log, folder / "state.npz", settings.patience)
+    keep.set_model(model)
+    keep.restore()
+    if not keep.done:
         train = log.dataset(
             "train", settings.batch_size, shuffle=True, seed=seed
         )
-        model(next(iter(train))[0])
-        backup = tf.keras.callbacks.BackupAndRestore(str(folder / "backup"))
         model.fit(
             train.repeat(),
             epochs=settings.epochs * settings.evaluations,
+            initial_epoch=keep.epoch,
             steps_per_epoch=settings.steps(log.num_rows("train")),
-            callbacks=[keep, backup],
+            callbacks=[keep],
             shuffle=False,
             verbose=verbose,
         )
-        (folder / "done").touch()
-    else:
-        model(next(iter(log.dataset("train", 2)))[0])
-    model.load_weights(str(keep.weights))
-    return model, Scores(**keep.state["best"])
+    return model, keep.use_best()
 
 
 def compile_ranking(model: tf.keras.Model, settings: FitSettings) -> None:
