@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+import sys
 from typing import Any
 
 from mec_tf import compression, data, pipeline
@@ -125,7 +126,12 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
     """The job that the options describe; checks them."""
     if not args.l2 or not args.learning_rates:
         raise ValueError("`--l2` and `--learning_rates` need a value each.")
+    if args.epochs < 1:
+        raise ValueError(
+            f"`--epochs` must be at least 1. Received: epochs={args.epochs}"
+        )
     tables = {}
+    max_bytes = None
     if args.num_subspaces is not None:
         if args.num_subspaces < 1 or args.embedding_dim % args.num_subspaces:
             raise ValueError(
@@ -136,6 +142,8 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
         tables["*"] = compression.TableSettings(
             args.num_subspaces, args.codebook_size
         )
+        if args.ratio is None:
+            max_bytes = sys.maxsize  # the codes say how far
     return pipeline.RankingJob(
         args.model,
         {
@@ -149,7 +157,10 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
         if args.no_tuning
         else {"embedding_l2": args.l2, "learning_rate": args.learning_rates},
         compression.CompressionPolicy(
-            ratio=args.ratio, tables=tables, seed=args.seed
+            ratio=args.ratio,
+            max_bytes=max_bytes,
+            tables=tables,
+            seed=args.seed,
         ),
         args.seed,
     )

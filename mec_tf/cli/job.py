@@ -22,7 +22,7 @@ CURVE = (25, 100, 200)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of every command that trains."""
     parser.add_argument(
-        "--ratio", type=float, default=50.0,
+        "--ratio", type=float,
         help="bytes of all tables before / after (default: 50)",
     )  # fmt: skip
     parser.add_argument(
@@ -53,7 +53,7 @@ def run_job(
     print("\nTraining at full precision ...", flush=True)
     full, _, settings = pipeline.train_full(job, log, folder / "work" / "full")
     full_scores = evaluate(full, log, "test")
-    print(f"\nCompressing {job.policy.ratio:g}x ...", flush=True)
+    print("\nCompressing ...", flush=True)
     result = pipeline.compress_full(job, full, log, settings)
     scores = evaluate(result.model, log, "test")
     print("\nExporting ...", flush=True)
@@ -88,7 +88,8 @@ def run_job(
     if curve:
         report["curve"] = measure_curve(job, full, log, settings)
     note = draw_curve(report, folder / "auc_vs_bytes.png")
-    write_text(folder / "report.md", markdown(report, result.report))
+    text = markdown(report, result.report, picture=not note)
+    write_text(folder / "report.md", text)
     write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
     print("\n" + str(result.report))
     print("\n" + summary(report))
@@ -159,12 +160,12 @@ def summary(report: dict[str, Any]) -> str:
     )
 
 
-def markdown(report: dict[str, Any], tables: Any) -> str:
+def markdown(report: dict[str, Any], tables: Any, picture: bool) -> str:
     """`report.md`."""
     return (
         f"# {report['dataset']}, {report['model']}, "
         f"{report['ratio']:.1f}x smaller\n\n"
         f"```\n{summary(report)}\n```\n\n"
-        f"## Tables\n\n```\n{tables}\n```\n\n"
-        "![AUC against bytes](auc_vs_bytes.png)\n"
+        f"## Tables\n\n```\n{tables}\n```\n"
+        + ("\n![AUC against bytes](auc_vs_bytes.png)\n" if picture else "")
     )

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+import tensorflow as tf
 from absl import app, logging
 from absl.flags import argparse_flags
 
@@ -21,6 +22,8 @@ counted, and exports what TensorFlow Serving runs.
 
 `mec-tf COMMAND --help` explains each command's options.
 """
+
+INPUT_ERRORS = (ValueError, TypeError, OSError, ImportError, tf.errors.OpError)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -46,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
     except Interrupted as interruption:
         print(f"\nmec-tf: {interruption}", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ImportError) as error:
+    except INPUT_ERRORS as error:
         print(f"mec-tf: error: {error}", file=sys.stderr)
         return 2
     return 0

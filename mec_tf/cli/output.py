@@ -17,6 +17,16 @@ class Interrupted(Exception):
     """The user stopped a command that can go on later."""
 
 
+def _holds_anything(folder: pathlib.Path) -> bool:
+    """Whether it is a file, or holds more than an empty work folder."""
+    if not folder.is_dir():
+        return True
+    names = {path.name for path in folder.iterdir()}
+    return bool(names - {WORK}) or (
+        WORK in names and any((folder / WORK).iterdir())
+    )
+
+
 @contextmanager
 def output_directory(
     path: str, settings: dict[str, Any]
@@ -36,10 +46,10 @@ def output_directory(
         OSError: if it cannot be written.
     """
     folder = pathlib.Path(path)
+    missing = [p for p in (folder, *folder.parents) if not p.exists()]
     text = json.dumps(settings, indent=1, sort_keys=True)
-    made = not folder.exists()
     mark = folder / WORK / MARK
-    if not made and any(folder.iterdir() if folder.is_dir() else [folder]):
+    if not missing and _holds_anything(folder):
         if not mark.exists():
             raise FileExistsError(
                 f"`--output_dir` must be new or empty. Received: {path}, "
@@ -56,8 +66,8 @@ def output_directory(
         mark.parent.mkdir(parents=True, exist_ok=True)
         write_text(mark, text)
     except OSError as error:
-        if made:
-            shutil.rmtree(folder, ignore_errors=True)
+        if missing:
+            shutil.rmtree(missing[-1], ignore_errors=True)
         raise OSError(
             f"`--output_dir` {path} cannot be written: {error.strerror}"
         ) from None
@@ -69,7 +79,7 @@ def output_directory(
         ) from None
     except (ValueError, OSError, ImportError):
         if not (folder / WORK / "full").exists():
-            unwanted = folder if made else folder / WORK
+            unwanted = missing[-1] if missing else folder / WORK
             shutil.rmtree(unwanted, ignore_errors=True)
         raise
     shutil.rmtree(folder / WORK)

@@ -1,6 +1,7 @@
 """Compressing a whole model."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,7 +19,7 @@ from mec_tf.compression.objective import (
 from mec_tf.compression.plan import CompressionPlan, describe, make_plan
 from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.popularity import count_ids
-from mec_tf.compression.rebuild import rebuild
+from mec_tf.compression.rebuild import check_copy, rebuild
 from mec_tf.compression.report import CompressionReport, TableReport
 from mec_tf.compression.selection import KeepBest
 from mec_tf.compression.tables import Table, find_tables, walk
@@ -97,8 +98,8 @@ def compress(
             Default: all.
         patience: epochs without a better state before training stops.
         monitor: what "better" means: a name in the logs of `evaluate` after
-            "val_" (losses are minimised, others maximised), or a function of
-            the model, maximised.
+            "val_" (losses and errors are minimised, others maximised), or a
+            function of the model, maximised.
         optimizer: default: a fresh one like the model's, `LazyAdam` for
             Adam.
         callbacks: Keras callbacks for the training.
@@ -193,7 +194,14 @@ def _survey(model, train, counts, model_fn):
     first = next(iter(train), None)
     if first is None:
         raise ValueError("`train` must hold a batch. Received no data.")
+    borrowed = {t.path: functools.partial(_same, t.layer) for t in tables}
+    check_copy(model, rebuild(model, borrowed, first, model_fn), first)
     if counts is None:
+        if train.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                "`train` must end, for ids to be counted in one pass, or "
+                "`counts` be given. Received an infinite dataset."
+            )
         counts = count_ids(model, tables, train, first, model_fn)
     for table in tables:
         if np.shape(counts.get(table.path)) != (table.rows,):
@@ -204,12 +212,20 @@ def _survey(model, train, counts, model_fn):
     return tables, first, counts
 
 
+def _same(layer: Any) -> Any:
+    return layer
+
+
 def _batches(data: Any) -> tf.data.Dataset:
     """A dataset of batches as `fit` takes it."""
     if isinstance(data, tf.data.Dataset):
         return data
     if isinstance(data, (tuple, list)):
-        return tf.data.Dataset.from_tensor_slices(tuple(data)).batch(1024)
+        parts = tuple(
+            tuple(part) if isinstance(part, list) else part for part in data
+        )
+        examples = tf.data.Dataset.from_tensor_slices(parts)
+        return examples.shuffle(len(examples)).batch(1024)
     raise ValueError(
         "`train` and `validation_data` must be tf.data.Datasets of batches "
         f"or tuples of arrays. Received: {type(data).__name__}"
@@ -225,7 +241,7 @@ def _trainable(table: Table, planned: CompressionPlan, policy):
     source = table.layer
 
     def make() -> ProductQuantizedEmbedding:
-        return ProductQuantizedEmbedding(
+        made = ProductQuantizedEmbedding(
             table.rows,
             table.dim,
             settings.num_subspaces,
@@ -245,9 +261,12 @@ def _trainable(table: Table, planned: CompressionPlan, policy):
             num_negatives=policy.num_negatives,
             temperature=policy.temperature,
             mask_zero=getattr(source, "mask_zero", False),
+            oov=getattr(source, "oov", "zero"),
             name=source.name,
             dtype=_policy_of(source),
         )
+        made.trainable = source.trainable
+        return made
 
     return make
 
@@ -291,7 +310,8 @@ def _train(model, train, epochs, steps_per_epoch, callbacks, verbose):
         callbacks[0].on_train_begin()
         callbacks[0].on_train_end()
         return {}
-    if steps_per_epoch is not None:
+    infinite = train.cardinality() == tf.data.INFINITE_CARDINALITY
+    if steps_per_epoch is not None and not infinite:
         train = train.repeat()
     history = model.fit(
         train,

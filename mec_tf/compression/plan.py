@@ -12,7 +12,7 @@ from mec_tf.compression.policy import (
     CompressionPolicy,
     TableSettings,
 )
-from mec_tf.compression.tables import Table
+from mec_tf.compression.tables import Table, own_call
 
 # Codes a row and codes a codebook that the planner may choose.
 CHOICES = (
@@ -214,6 +214,8 @@ def _options(
     sharing: bool,
 ) -> list[PlannedTable]:
     """Settings of a table, each larger and more exact than the one before."""
+    if own_call(table.layer):
+        return [_planned(table, LEAVE, 0.0, own_call(table.layer))]
     explicit = policy.explicit(table.path)
     if explicit is not None:
         reason = "" if explicit.num_subspaces else "left alone: policy"
@@ -221,6 +223,8 @@ def _options(
     found = [_planned(table, LEAVE, 0.0, "left alone: small or important")]
     width = table.dim - table.additive_dim
     values = exact(table.values(), counts, width)
+    # With masking, row 0 is padding, which nothing may share.
+    sharing = sharing and not getattr(table.layer, "mask_zero", False)
     private_rows = _private_rows(counts) if sharing else [None]
     shared_errors = [shared_error(values, kept) for kept in private_rows]
     for num_subspaces, size in CHOICES:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression import tables as finding
@@ -54,10 +55,10 @@ def rebuild(
         copy = made.copy(model, "", by_place=False)
     else:
         copy = made.put(model_fn(), "", by_place=False)
+    _carry_vocabularies(model, copy)
     build(copy, batch)
-    if carry:
-        source = model if weights_from is None else weights_from
-        carry_weights(source, copy, set(made.first_path))
+    source = model if weights_from is None else weights_from
+    carry_weights(source, copy, set(made.first_path), learned=carry)
     return copy
 
 
@@ -114,6 +115,8 @@ class _Replacer:
         keys = finding.graph_keys(graph, by_place)
 
         def other(layer: Layer, copied: bool) -> Layer:
+            if id(layer) not in keys:  # a bare operation, as `x * 2` is
+                return unbuilt_copy(layer)
             path = prefix + keys[id(layer)]
             replacement = self.replacement(path)
             if replacement is not None:
@@ -125,9 +128,17 @@ class _Replacer:
         if isinstance(graph, tf.keras.Sequential) and not graph.built:
             kept = [other(layer, copied=False) for layer in graph.layers]
             return tf.keras.Sequential(kept, name=graph.name)
-        return tf.keras.models.clone_model(
+        clone = tf.keras.models.clone_model(
             graph, clone_function=lambda layer: other(layer, copied=True)
         )
+        if type(graph).__name__ in ("Sequential", "Functional"):
+            return clone
+        try:  # a user's subclass that is given inputs and outputs
+            return type(graph)(
+                inputs=clone.inputs, outputs=clone.outputs, name=graph.name
+            )
+        except TypeError as error:
+            raise _cannot_copy(str(error)) from error
 
     def _swapped(self, layer: Layer, prefix: str) -> Layer:
         """`layer`, of an unbuilt copy, with its own tables replaced."""
@@ -174,6 +185,8 @@ def unbuilt_copy(layer: Layer) -> Layer:
         ValueError: if the class offers no way to make one.
     """
     reasons = []
+    if isinstance(layer, tf.keras.layers.Lambda):
+        return layer  # has no state, and Keras may refuse to copy its code
     try:
         return type(layer).from_config(layer.get_config())
     except Exception as error:  # user code: anything may come
@@ -192,11 +205,9 @@ def unbuilt_copy(layer: Layer) -> Layer:
             return type(layer)()
         except Exception as error:
             reasons.append(str(error).strip().split("\n")[0])
-    raise ValueError(
-        f"`model` cannot be copied: {type(layer).__name__} can be made neither "
-        "from its get_config() nor without arguments "
-        f"({'; '.join(reasons)}). Give `model_fn`, a function that returns a "
-        "new, unbuilt model of the same structure."
+    raise _cannot_copy(
+        f"{type(layer).__name__} can be made neither from its get_config() "
+        f"nor without arguments ({'; '.join(reasons)})"
     )
 
 
@@ -208,10 +219,56 @@ def build(model: tf.keras.Model, batch: Any) -> None:
         model.compute_loss(batch)
 
 
+def check_copy(model: tf.keras.Model, copy: tf.keras.Model, batch: Any) -> None:
+    """Raises ValueError unless both models answer a batch alike.
+
+    A class may forget an argument in `get_config`, or be changed after it was
+    made; its copy would silently be another model.
+    """
+    inputs = batch[0] if isinstance(batch, tuple) else batch
+    try:
+        answers = [m(inputs, training=False) for m in (model, copy)]
+    except NotImplementedError:  # TFRS models may define only their loss
+        return
+    ours, theirs = map(tf.nest.flatten, answers)
+    for one, other in zip(ours, theirs, strict=True):
+        if isinstance(one, (tf.RaggedTensor, tf.SparseTensor)):
+            one, other = one.values, other.values
+        if not np.allclose(one, other, rtol=1e-2, atol=1e-3):
+            raise _cannot_copy("the copy answers differently")
+
+
+def _cannot_copy(reason: str) -> ValueError:
+    return ValueError(
+        f"`model` cannot be copied: {reason}. Give `model_fn`, a function "
+        "that returns a new, unbuilt model of the same structure."
+    )
+
+
+def _carry_vocabularies(source: tf.keras.Model, target: tf.keras.Model) -> None:
+    """Gives lookup layers the vocabularies they learned; before building."""
+    theirs = dict(finding.walk(target))
+    for path, layer in finding.walk(source):
+        if not hasattr(layer, "get_vocabulary") or path not in theirs:
+            continue
+        words = layer.get_vocabulary(include_special_tokens=False)
+        if words != theirs[path].get_vocabulary(include_special_tokens=False):
+            theirs[path].set_vocabulary(words)
+
+
 def carry_weights(
-    source: tf.keras.Model, target: tf.keras.Model, skip: set[str]
+    source: tf.keras.Model,
+    target: tf.keras.Model,
+    skip: set[str],
+    learned: bool = True,
 ) -> None:
-    """Copies each layer's own weights, by path, except at `skip`.
+    """Copies each layer's own weights and `trainable`, by path.
+
+    Args:
+        source: the model to copy from.
+        target: the model to copy to.
+        skip: paths that are left as they are.
+        learned: False copies only what preprocessing layers hold.
 
     Raises:
         ValueError: if the two models do not have the same layers.
@@ -220,32 +277,27 @@ def carry_weights(
     theirs = {"": target, **dict(finding.walk(target))}
     missing = sorted(set(ours) - set(theirs))
     if missing:
-        raise ValueError(
-            "`model` cannot be copied: the copy lacks "
-            f"{', '.join(missing[:5])}. Give `model_fn`, a function that "
-            "returns a new, unbuilt model of the same structure."
-        )
+        raise _cannot_copy(f"the copy lacks {', '.join(missing[:5])}")
     for path, layer in ours.items():
-        if path not in skip:
+        if path in skip:
+            continue
+        if learned or isinstance(layer, tf.keras.layers.Normalization):
             _carry(layer, theirs[path], path)
+        if not layer.trainable:
+            theirs[path].trainable = False
 
 
 def _carry(source: Layer, target: Layer, path: str) -> None:
     store: dict[str, Any] = {}
     if hasattr(source, "get_vocabulary"):
-        words = source.get_vocabulary(include_special_tokens=False)
-        if words != target.get_vocabulary(include_special_tokens=False):
-            target.set_vocabulary(words)
-        return
+        return  # carried before building
     try:
         source.save_own_variables(store)
         target.load_own_variables(store)
     except Exception as error:
-        raise ValueError(
-            f"`model` cannot be copied: the weights of {path or 'the model'} "
-            f"do not fit its copy ({str(error).strip().splitlines()[0]}). "
-            "Give `model_fn`, a function that returns a new, unbuilt model of "
-            "the same structure."
+        raise _cannot_copy(
+            f"the weights of {path or 'the model'} do not fit its copy "
+            f"({str(error).strip().splitlines()[0]})"
         ) from error
 
 

@@ -9,6 +9,11 @@ import tensorflow as tf
 from mec_tf.compression.tables import walk
 from mec_tf.layers.variables import raw
 
+# A monitored value is minimised if its name holds one of these.
+MINIMIZED = (
+    "loss", "error", "entropy", "divergence", "mse", "mae", "mape", "msle",
+)  # fmt: skip
+
 
 class KeepBest(tf.keras.callbacks.Callback):
     """Scores the model before training and after each epoch.
@@ -85,7 +90,9 @@ class KeepBest(tf.keras.callbacks.Callback):
             variable.assign(value)
 
     def _sign(self) -> float:
-        lower = isinstance(self.monitor, str) and "loss" in self.monitor
+        lower = isinstance(self.monitor, str) and any(
+            word in self.monitor for word in MINIMIZED
+        )
         return -1.0 if lower else 1.0
 
     def _score(self) -> float:
@@ -118,7 +125,9 @@ class KeepBest(tf.keras.callbacks.Callback):
             for variable in layers[path].weights
         }
         return [
-            raw(variable)
-            for variable in self.model.weights
-            if id(raw(variable)) not in tables
+            raw(weight)
+            for weight in self.model.weights
+            # A Keras 2 lookup layer lists its vocabulary among the weights.
+            if isinstance(weight, tf.Variable) or hasattr(weight, "value")
+            if id(raw(weight)) not in tables
         ]

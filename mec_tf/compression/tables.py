@@ -60,6 +60,14 @@ def is_full_table(layer: Layer) -> bool:
     return isinstance(layer, (tf.keras.layers.Embedding, TableEmbedding))
 
 
+def own_call(layer: Layer) -> str:
+    """Why a table must be left alone, or ""."""
+    known = (tf.keras.layers.Embedding.call, TableEmbedding.call)
+    if type(layer).call in known:
+        return ""
+    return f"left alone: {type(layer).__name__} has a `call` of its own"
+
+
 def find_tables(model: Layer) -> list[Table]:
     """Every full-precision embedding table, each once, in path order."""
     places: dict[int, tuple[Layer, list[str]]] = {}
@@ -101,9 +109,15 @@ def walk(model: Layer) -> Iterator[tuple[str, Layer]]:
 
 
 def is_graph(layer: Any) -> bool:
-    """Sequential or Functional itself, not a user's subclass of one."""
-    return isinstance(layer, tf.keras.Model) and (
-        type(layer).__name__ in ("Sequential", "Functional")
+    """Whether the layer is a graph of layers: Sequential or Functional.
+
+    So is a user's model that is given `inputs` and `outputs`.
+    """
+    if type(layer).__name__ in ("Sequential", "Functional"):
+        return isinstance(layer, tf.keras.Model)
+    return isinstance(layer, tf.keras.Model) and bool(
+        getattr(layer, "_is_graph_network", False)
+        or any(base.__name__ == "Functional" for base in type(layer).__mro__)
     )
 
 

@@ -37,6 +37,19 @@ class FitSettings:
     evaluations: int = 4
     patience: int = 4
 
+    def __post_init__(self):
+        for name in ("learning_rate", "batch_size", "evaluations", "patience"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(
+                    f"`{name}` must be positive. Received: {name}={value}"
+                )
+        if not 0 <= self.embedding_l2 < float("inf") or self.epochs < 0:
+            raise ValueError(
+                "`embedding_l2` and `epochs` must not be negative. Received: "
+                f"embedding_l2={self.embedding_l2}, epochs={self.epochs}"
+            )
+
     def steps(self, rows: int) -> int:
         """Batches between two evaluations."""
         batches = -(-rows // self.batch_size)
@@ -77,6 +90,11 @@ class _BestWeights(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         scores = evaluate(self.model, self.log, "validation")
+        if not np.isfinite(scores.log_loss):
+            raise ValueError(
+                "Training diverged: the log-loss on validation is "
+                f"{scores.log_loss}. Lower the learning rate."
+            )
         if logs is not None:
             logs["val_auc"] = scores.auc
             logs["val_log_loss"] = scores.log_loss
@@ -114,10 +132,12 @@ class _BestWeights(tf.keras.callbacks.Callback):
             "waited": self.waited,
             "done": self.done,
         }
-        now = {f"now_{i}": v.numpy() for i, v in enumerate(self._variables())}
-        best = {f"best_{i}": w for i, w in enumerate(self.best_weights)}
+        arrays: dict[str, Any] = {
+            f"now_{i}": v.numpy() for i, v in enumerate(self._variables())
+        }
+        arrays.update({f"best_{i}": w for i, w in enumerate(self.best_weights)})
         fresh = self.path.with_suffix(".fresh.npz")
-        np.savez(fresh, state=json.dumps(state), **now, **best)
+        np.savez(fresh, state=json.dumps(state), **arrays)
         fresh.replace(self.path)
 
 
@@ -164,11 +184,12 @@ def fit(
         train = log.dataset(
             "train", settings.batch_size, shuffle=True, seed=seed
         )
+        steps = settings.steps(log.num_rows("train"))
         model.fit(
-            train.repeat(),
+            train.repeat().skip(keep.epoch * steps),
             epochs=settings.epochs * settings.evaluations,
             initial_epoch=keep.epoch,
-            steps_per_epoch=settings.steps(log.num_rows("train")),
+            steps_per_epoch=steps,
             callbacks=[keep],
             shuffle=False,
             verbose=verbose,

@@ -104,6 +104,11 @@ BAD = {
     "subspaces": (
         lambda t: None, ("--num_subspaces", "3"), "`--num_subspaces`",
     ),
+    "no epochs": (lambda t: None, ("--epochs", "0"), "`--epochs`"),
+    "no batch": (lambda t: None, ("--batch_size", "0"), "`batch_size`"),
+    "no rate": (
+        lambda t: None, ("--learning_rates", "nan"), "`learning_rate`",
+    ),
     "label is no column": (lambda t: None, ("--label", "x"), "x"),
     "no time column": (
         lambda t: None, ("--split", "by_day"), "--time_column",
@@ -115,7 +120,7 @@ BAD = {
 def test_bad_input_is_one_error_and_leaves_nothing(name, tmp_path, capsys):
     change, extra, words = BAD[name]
     log = write_log(tmp_path / "log.csv", rows=600, change=change)
-    assert run(command(log, tmp_path / "out", *extra)) == 2
+    assert run(command(log, tmp_path / "new" / "out", *extra)) == 2
     error = capsys.readouterr().err.replace("\r", "\n").strip()
     error = error.splitlines()[-1]  # behind progress bars
     assert words in error and error.startswith("mec-tf: error: ")
