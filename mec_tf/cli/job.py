@@ -99,10 +99,10 @@ def run_job(
 
 
 def check_budget(job: pipeline.RankingJob, log: Log) -> None:
-    """Plans on an untrained model, so that a bad ratio fails at once."""
+    """Checks sizes on an untrained model: a bad ratio fails at once."""
     model = job.make_model(log, job.settings)
     model.build(None)
-    compression.make_plan(
+    compression.check_budget(
         compression.find_tables(model),
         job.policy,
         pipeline.table_counts(model, log),

@@ -5,6 +5,7 @@ from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
 from mec_tf.compression.plan import (
     CompressionPlan,
     PlannedTable,
+    check_budget,
     make_plan,
 )
 from mec_tf.compression.policy import CompressionPolicy, TableSettings
@@ -21,6 +22,7 @@ __all__ = [
     "Table",
     "TableReport",
     "TableSettings",
+    "check_budget",
     "compress",
     "compress_table",
     "find_tables",

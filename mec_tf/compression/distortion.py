@@ -36,7 +36,10 @@ def shared_error(values: WeightedRows, private: int | None) -> float:
 
 
 def quantized_errors(
-    values: WeightedRows, num_subspaces: int, codebook_size: int, seed: int
+    values: WeightedRows,
+    num_subspaces: int,
+    codebook_size: int,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Squared errors, over all lookups, of product-quantized rows.
 

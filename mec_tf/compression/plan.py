@@ -1,6 +1,7 @@
 """Settings for every table of a model, under a byte budget."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -145,23 +146,52 @@ def make_plan(
         ValueError: if the budget cannot be met, with the least it takes, or
             if explicit settings do not fit their table.
     """
+    sharing = check_budget(tables, policy, counts)
+    options = [
+        _options(table, policy, counts[table.path], sharing)
+        for table in tqdm(tables, desc="Measuring tables", disable=not progress)
+    ]
+    budget = policy.budget(sum(table.full_bytes for table in tables))
+    return _spend(options, budget)
+
+
+def check_budget(
+    tables: list[Table],
+    policy: CompressionPolicy,
+    counts: Mapping[str, np.ndarray],
+) -> bool:
+    """Whether rare rows must share row 0 to meet the budget.
+
+    Looks at sizes only; tables need not be trained.
+
+    Args:
+        tables: the model's tables.
+        policy: what to reach.
+        counts: training counts by table path.
+
+    Raises:
+        ValueError: if the budget cannot be met either way, with the least it
+            takes, or if explicit settings do not fit their table.
+    """
     for table in tables:
         _check_explicit(table, policy.explicit(table.path))
-    budget = policy.budget(sum(table.full_bytes for table in tables))
+    full = sum(table.full_bytes for table in tables)
     for sharing in (False, True):
-        options = [
-            _options(table, policy, counts[table.path], sharing)
-            for table in tqdm(
-                tables, desc="Measuring tables", disable=not progress
+        least = sum(
+            min(
+                settings.stored_bytes(table.rows, table.dim, table.additive_dim)
+                for settings in _candidates(
+                    table, policy, counts[table.path], sharing
+                )
             )
-        ]
-        least = CompressionPlan(tuple(steps[0] for steps in options))
-        if least.bytes_after <= budget:
-            return _spend(options, budget)
+            for table in tables
+        )
+        if least <= policy.budget(full):
+            return sharing
     raise ValueError(
         "`policy` asks for more than these tables give: at best "
-        f"{least.bytes_after:,} of {least.bytes_before:,} bytes, ratio "
-        f"{least.ratio:.1f}. Received: {_asked(policy)}"
+        f"{least:,} of {full:,} bytes, ratio {full / least:.1f}. "
+        f"Received: {_asked(policy)}"
     )
 
 
@@ -207,6 +237,29 @@ def _check_explicit(table: Table, settings: TableSettings | None) -> None:
         )
 
 
+def _candidates(
+    table: Table,
+    policy: CompressionPolicy,
+    counts: np.ndarray,
+    sharing: bool,
+) -> list[TableSettings]:
+    """Settings that a table may get; `LEAVE` is one unless others are given."""
+    if own_call(table.layer):
+        return [LEAVE]
+    explicit = policy.explicit(table.path)
+    if explicit is not None:
+        return [explicit]
+    # With masking, row 0 is padding, which nothing may share.
+    sharing = sharing and not getattr(table.layer, "mask_zero", False)
+    return [LEAVE] + [
+        TableSettings(num_subspaces, size, private_rows=private)
+        for num_subspaces, size in CHOICES
+        for private in (_private_rows(counts) if sharing else [None])
+        if (table.dim - table.additive_dim) % num_subspaces == 0
+        and size <= (private or table.rows) / 2
+    ]
+
+
 def _options(
     table: Table,
     policy: CompressionPolicy,
@@ -214,32 +267,22 @@ def _options(
     sharing: bool,
 ) -> list[PlannedTable]:
     """Settings of a table, each larger and more exact than the one before."""
-    if own_call(table.layer):
-        return [_planned(table, LEAVE, 0.0, own_call(table.layer))]
-    explicit = policy.explicit(table.path)
-    if explicit is not None:
-        reason = "" if explicit.num_subspaces else "left alone: policy"
-        return [_planned(table, explicit, 0.0, reason)]
+    candidates = _candidates(table, policy, counts, sharing)
+    if len(candidates) == 1:
+        reason = own_call(table.layer) or "left alone: policy"
+        coded = candidates[0].num_subspaces
+        return [_planned(table, candidates[0], 0.0, "" if coded else reason)]
+    values = exact(table.values(), counts, table.dim - table.additive_dim)
+    measure = functools.cache(
+        functools.partial(quantized_errors, values, seed=policy.seed)
+    )
     found = [_planned(table, LEAVE, 0.0, "left alone: small or important")]
-    width = table.dim - table.additive_dim
-    values = exact(table.values(), counts, width)
-    # With masking, row 0 is padding, which nothing may share.
-    sharing = sharing and not getattr(table.layer, "mask_zero", False)
-    private_rows = _private_rows(counts) if sharing else [None]
-    shared_errors = [shared_error(values, kept) for kept in private_rows]
-    for num_subspaces, size in CHOICES:
-        if width % num_subspaces or size > table.rows / 2:
-            continue
-        places, errors = quantized_errors(
-            values, num_subspaces, size, policy.seed
-        )
-        for private, shared in zip(private_rows, shared_errors, strict=True):
-            kept = private or table.rows
-            if size > kept / 2:
-                continue
-            error = shared + float(errors[places < kept].sum())
-            settings = TableSettings(num_subspaces, size, private_rows=private)
-            found.append(_planned(table, settings, error))
+    for settings in candidates[1:]:
+        private = settings.private_rows
+        places, errors = measure(settings.num_subspaces, settings.codebook_size)
+        kept = float(errors[places < (private or table.rows)].sum())
+        error = kept + shared_error(values, private)
+        found.append(_planned(table, settings, error))
     found.sort(key=lambda option: (option.bytes_after, option.error))
     steps = found[:1]
     for option in found[1:]:
