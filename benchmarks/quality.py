@@ -25,7 +25,7 @@ flags.DEFINE_list("backbones", ["deepfm"], "Models to measure.")
 flags.DEFINE_list("ratios", ["50"], "Compression ratios.")
 flags.DEFINE_integer("seeds", 3, "Seeds, from 0.")
 flags.DEFINE_string("data", None, "An interaction log `user item` a line.")
-flags.DEFINE_list("l2", ["0.01", "0.03", "0.1"], "Embedding L2 tried.")
+flags.DEFINE_list("l2", ["0.001", "0.01", "0.1"], "Embedding L2 tried.")
 flags.DEFINE_list("learning_rates", ["0.001", "0.002"], "Rates tried.")
 flags.DEFINE_string("output", None, "Result file, JSON.", required=True)
 
@@ -82,7 +82,9 @@ def measure(log, dataset, backbone, seed, ratios, settings, rows, save):
                     "bytes": result.report.bytes_after,
                     "bytes_on_disk": exported.bytes_on_disk,
                     **evaluate(result.model, log, "test").to_dict(),
-                    "validation_auc": result.report.score[2],
+                    "validation_auc": evaluate(
+                        result.model, log, "validation"
+                    ).auc,
                     "seconds": result.report.seconds,
                     "peak_rss": peak_rss(),
                 }

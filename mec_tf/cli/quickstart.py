@@ -17,7 +17,7 @@ The output directory then holds report.json, report.md, auc_vs_bytes.png,
 model.keras and serving/1, which TensorFlow Serving loads.
 """
 
-GRID = {"embedding_l2": (0.01, 0.03), "learning_rate": (0.001, 0.002)}
+GRID = {"embedding_l2": (0.001, 0.01), "learning_rate": (0.001, 0.002)}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
