@@ -1,169 +1,103 @@
 """AUC of compressed models against tuned full precision, paired by seed.
 
     python -m benchmarks.quality --output benchmarks/results/quality.json
+    python -m benchmarks.quality --summary FILE...
 
 L2 and learning rate of the full-precision model are chosen on validation with
-the first seed and kept for the others; each seed's model is then compressed.
-Goes on where an earlier run with the same `--output` stopped.
+the first seed and kept for the others; each method then answers for the same
+seeds. Hashing is tuned on the same grid. Started again with the same
+`--output`, it goes on where it stopped: rows in the file are not measured
+again, and trainings under way are in `--work_dir`. Next to the JSON file it
+writes a Markdown table and a picture of AUC against bytes.
+
+Data sets: "flights", or any other name for the interaction log of `--data`, a
+text file with `user item` a line (`mec_tf.data.interactions`).
 """
 
-import dataclasses
-import statistics
-import tempfile
-import time
+import pathlib
 
 from absl import app, flags
 
-import mec_tf
-from benchmarks.environment import peak_rss, read_rows, write_rows
-from mec_tf import compression, pipeline
-from mec_tf.training import FitSettings, evaluate
+from benchmarks import methods, summary
+from benchmarks.environment import read_rows
+from benchmarks.runner import Runner
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("datasets", ["flights"], "flights, or names in --data.")
-flags.DEFINE_list("backbones", ["deepfm"], "Models to measure.")
-flags.DEFINE_list("ratios", ["50"], "Compression ratios.")
-flags.DEFINE_integer("seeds", 3, "Seeds, from 0.")
-flags.DEFINE_string("data", None, "An interaction log `user item` a line.")
-flags.DEFINE_list("l2", ["0.001", "0.01", "0.1"], "Embedding L2 tried.")
-flags.DEFINE_list("learning_rates", ["0.001", "0.002"], "Rates tried.")
-flags.DEFINE_string("output", None, "Result file, JSON.", required=True)
 
 
-def load(dataset: str) -> mec_tf.data.Log:
-    if dataset == "flights":
-        return mec_tf.data.flights()
-    return mec_tf.data.interactions(FLAGS.data)
+def define_flags() -> None:
+    """Flags that the studies share."""
+    flags.DEFINE_list("datasets", ["flights"], "flights, or names for --data.")
+    flags.DEFINE_string("data", None, "An interaction log `user item` a line.")
+    flags.DEFINE_integer("seeds", 3, "Seeds, from 0.")
+    flags.DEFINE_list(
+        "l2",
+        ["auto"],
+        "Embedding L2 tried; auto: 0.001,0.01,0.1 for flights and 0.1,0.3,1,3 "
+        "for interactions.",
+    )
+    flags.DEFINE_list("learning_rates", ["0.001", "0.002"], "Rates tried.")
+    flags.DEFINE_string("output", None, "Result file, JSON.")
+    flags.DEFINE_string(
+        "work_dir", None, "Trainings under way. Default: <output>.work."
+    )
+    flags.DEFINE_bool("summary", False, "Only print that of the given files.")
 
 
-def measure(log, dataset, backbone, seed, ratios, settings, rows, save):
-    """Rows of one seed: full precision, then each ratio. Returns settings."""
-    key = {"dataset": dataset, "backbone": backbone, "seed": seed}
-    grid = {}
-    if settings is None:
-        settings = FitSettings()
-        grid = {
-            "embedding_l2": [float(v) for v in FLAGS.l2],
-            "learning_rate": [float(v) for v in FLAGS.learning_rates],
-        }
-    job = pipeline.RankingJob(backbone, settings=settings, grid=grid, seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.monotonic()
-        full, valid, settings = pipeline.train_full(job, log, folder, verbose=0)
-        size = compression.full_bytes(full)
-        rows.append(
-            {
-                **key,
-                "method": "full",
-                "ratio": 1.0,
-                "bytes": size,
-                "bytes_on_disk": None,
-                **evaluate(full, log, "test").to_dict(),
-                "validation_auc": valid.auc,
-                "seconds": round(time.monotonic() - started, 1),
-                "peak_rss": peak_rss(),
-                "settings": dataclasses.asdict(settings),
-            }
-        )
-        for ratio in ratios:
-            policy = compression.CompressionPolicy(ratio=ratio)
-            job = dataclasses.replace(job, policy=policy)
-            result = pipeline.compress_full(job, full, log, settings, verbose=0)
-            target = f"{folder}/export-{ratio}"
-            exported = mec_tf.export.save(
-                result.model, target, vocabularies=log.vocabularies
-            )
-            rows.append(
-                {
-                    **key,
-                    "method": "mec",
-                    "target_ratio": ratio,
-                    "ratio": size / result.report.bytes_after,
-                    "bytes": result.report.bytes_after,
-                    "bytes_on_disk": exported.bytes_on_disk,
-                    **evaluate(result.model, log, "test").to_dict(),
-                    "validation_auc": evaluate(
-                        result.model, log, "validation"
-                    ).auc,
-                    "seconds": result.report.seconds,
-                    "peak_rss": peak_rss(),
-                }
-            )
-    save()
-    for row in rows[-1 - len(ratios) :]:
-        print(
-            f"{dataset} {backbone} seed {seed} {row['method']} "
-            f"{row['ratio']:.1f}x: test AUC {row['auc']:.4f}, log-loss "
-            f"{row['log_loss']:.4f}, {row['seconds']} s",
-            flush=True,
-        )
-    return settings
+def make_runner() -> Runner:
+    """The runner that the flags ask for."""
+    if not FLAGS.output:
+        raise app.UsageError("--output must be given.")
+    l2 = None
+    if FLAGS.l2 != ["auto"]:
+        l2 = tuple(float(value) for value in FLAGS.l2)
+    return Runner(
+        FLAGS.output,
+        FLAGS.work_dir,
+        FLAGS.data,
+        l2,
+        tuple(float(value) for value in FLAGS.learning_rates),
+    )
 
 
-def summarize(rows: list[dict]) -> str:
-    """A Markdown table of paired differences to full precision."""
-    lines = [
-        "| data | backbone | ratio | AUC full | AUC | difference (mean ± sd) "
-        "| log-loss difference | seeds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    full = {
-        (r["dataset"], r["backbone"], r["seed"]): r
-        for r in rows
-        if r["method"] == "full"
-    }
-    groups: dict[tuple, list[dict]] = {}
-    for row in rows:
-        if row["method"] == "mec":
-            key = (row["dataset"], row["backbone"], row["target_ratio"])
-            groups.setdefault(key, []).append(row)
-    for (dataset, backbone, _), group in groups.items():
-        pairs = [full[dataset, backbone, row["seed"]] for row in group]
-        gaps = [
-            row["auc"] - pair["auc"]
-            for row, pair in zip(group, pairs, strict=True)
-        ]
-        losses = [
-            row["log_loss"] - pair["log_loss"]
-            for row, pair in zip(group, pairs, strict=True)
-        ]
-        spread = statistics.stdev(gaps) if len(gaps) > 1 else 0.0
-        ratio = min(row["ratio"] for row in group)
-        lines.append(
-            f"| {dataset} | {backbone} | {ratio:.1f} "
-            f"| {statistics.mean(p['auc'] for p in pairs):.4f} "
-            f"| {statistics.mean(r['auc'] for r in group):.4f} "
-            f"| {statistics.mean(gaps):+.4f} ± {spread:.4f} "
-            f"| {statistics.mean(losses):+.4f} | {len(group)} |"
-        )
-    return "\n".join(lines)
+def write_summary(rows: list[dict], output: str) -> str:
+    """Writes the table and the picture next to the result file."""
+    text = summary.table(rows)
+    pathlib.Path(output).with_suffix(".md").write_text(text + "\n")
+    summary.draw(rows, pathlib.Path(output).with_suffix(".png"))
+    return text
 
 
 def main(argv):
-    del argv
-    rows = read_rows(FLAGS.output)
+    if FLAGS.summary:
+        print(summary.table(r for file in argv[1:] for r in read_rows(file)))
+        return
+    unknown = sorted(set(FLAGS.methods) - set(methods.METHODS))
+    if unknown:
+        raise app.UsageError(f"--methods: there is no {', '.join(unknown)}.")
+    runner = make_runner()
     ratios = [float(ratio) for ratio in FLAGS.ratios]
     for dataset in FLAGS.datasets:
-        log = load(dataset)
         for backbone in FLAGS.backbones:
-            settings = None
             for seed in range(FLAGS.seeds):
-                done = [
-                    row
-                    for row in rows
-                    if (row["dataset"], row["backbone"], row["seed"])
-                    == (dataset, backbone, seed)
-                ]
-                if done:
-                    if settings is None:
-                        settings = FitSettings(**done[0]["settings"])
-                    continue
-                settings = measure(
-                    log, dataset, backbone, seed, ratios, settings, rows,
-                    lambda: write_rows(FLAGS.output, rows),
-                )  # fmt: skip
-    print(summarize(rows))
+                for cell in methods.cells(
+                    dataset, backbone, FLAGS.methods, ratios, seed,
+                    FLAGS.auxiliary,
+                ):  # fmt: skip
+                    runner.attempt(cell, methods.run)
+    if runner.rows:
+        print(write_summary(runner.rows, FLAGS.output))
+    runner.finish()
 
 
 if __name__ == "__main__":
+    define_flags()
+    flags.DEFINE_list("backbones", ["deepfm"], "Models to measure.")
+    flags.DEFINE_list(
+        "methods", ["full", "mec"], f"Of {', '.join(methods.METHODS)}."
+    )
+    flags.DEFINE_list("ratios", ["50"], "Compression ratios.")
+    flags.DEFINE_string(
+        "auxiliary", "deepfm", "Backbone that learns the codes of stage2."
+    )
     app.run(main)

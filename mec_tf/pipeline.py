@@ -113,6 +113,86 @@ def compress_full(
     )
 
 
+def train_target(
+    job: RankingJob,
+    log: Log,
+    codes: compression.EmbeddingCodes,
+    settings: FitSettings,
+    folder: str | pathlib.Path,
+    *,
+    trainable_codebooks: bool = False,
+    verbose: str | int = "auto",
+) -> tuple[tf.keras.Model, Scores]:
+    """Trains a model on tables that another model learned (MEC's stage 2).
+
+    Args:
+        job: says which model.
+        log: training and validation data, of the vocabularies that the codes
+            were learned on.
+        codes: its tables, for every categorical feature.
+        settings: how to train.
+        folder: where the state of the training lives, as of `fit`.
+        trainable_codebooks: whether the codebooks learn too.
+        verbose: as in Keras.
+
+    Returns:
+        The model at its best validation AUC, and its validation scores.
+    """
+    batch = log.dataset("train", 2)
+
+    def make(settings: FitSettings) -> tf.keras.Model:
+        return compression.apply_codes(
+            job.make_model(log, settings),
+            codes,
+            batch,
+            trainable_codebooks=trainable_codebooks,
+        )
+
+    return fit(make, log, settings, folder, seed=job.seed, verbose=verbose)
+
+
+def train_hashed(
+    job: RankingJob,
+    log: Log,
+    settings: FitSettings,
+    folder: str | pathlib.Path,
+    max_bytes: int,
+    *,
+    method: str = "hash",
+    verbose: str | int = "auto",
+) -> tuple[tf.keras.Model, Scores, FitSettings]:
+    """Trains the model with hashed tables: the baseline at equal bytes.
+
+    Args:
+        job: says which model; its grid is tried as in `train_full`.
+        log: training and validation data.
+        settings: how to train, what the grid does not vary.
+        folder: where the state of the training lives, as of `fit`.
+        max_bytes: bytes of all tables together.
+        method: "hash" or "quotient_remainder".
+        verbose: as in Keras.
+
+    Returns:
+        The model at its best, its validation scores, and its settings.
+
+    Raises:
+        ValueError: if the method is unknown or the budget cannot be met.
+    """
+    full = job.make_model(log, settings)
+    tables = full.field_embeddings.tables
+    layers = compression.hashed_layers(
+        {name: (t.input_dim, t.output_dim) for name, t in tables.items()},
+        max_bytes,
+        method,
+        embeddings_initializer=tf.keras.initializers.serialize(
+            full.embeddings_initializer
+        ),
+    )
+    model = {**job.model, "embedding_layer": layers}
+    hashed = dataclasses.replace(job, model=model, settings=settings)
+    return train_full(hashed, log, folder, verbose=verbose)
+
+
 def table_counts(model: tf.keras.Model, log: Log) -> dict[str, Any]:
     """Training counts of each table's rows, from the log's vocabularies.
 

@@ -3,21 +3,25 @@
 import argparse
 import pathlib
 
-import numpy as np
 import tensorflow as tf
 
-from mec_tf.compression.counting import code_perplexity, layer_bytes
+from mec_tf.compression.counting import (
+    code_usage,
+    layer_bytes,
+    whole_codes,
+)
+from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.plan import table_of_bytes
 from mec_tf.compression.tables import table_layers
 from mec_tf.export import inspect_saved_model
 from mec_tf.layers import CodeLookupEmbedding
-from mec_tf.layers.variables import raw
 
 Row = tuple[str, int, int, int, int, str]
 
 DESCRIPTION = """\
-Lists the embedding tables of a SavedModel that mec_tf exported or of a .keras
-file: rows, width, bytes, ratio, and how many of the codes are in use.
+Lists the embedding tables of a SavedModel that mec_tf exported, of a .keras
+file or of embedding codes (.safetensors): rows, width, bytes, ratio, and how
+many of the codes are in use.
 """
 
 
@@ -29,7 +33,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("path", help="a SavedModel directory or .keras file")
+    parser.add_argument(
+        "path", help="a SavedModel directory, .keras or .safetensors file"
+    )
     parser.set_defaults(run=run)
 
 
@@ -38,7 +44,12 @@ def run(args: argparse.Namespace) -> None:
     path = pathlib.Path(args.path)
     if not path.exists():
         raise FileNotFoundError(f"`path` {path} does not exist.")
-    rows = keras_tables(path) if path.is_file() else saved_tables(path)
+    if path.is_dir():
+        rows = saved_tables(path)
+    elif path.suffix == ".safetensors":
+        rows = list(EmbeddingCodes.load(path).rows())
+    else:
+        rows = keras_tables(path)
     if not rows:
         raise ValueError(f"`path` {path} holds no embedding table.")
     print(table_of_bytes(rows))
@@ -54,8 +65,9 @@ def saved_tables(path: pathlib.Path) -> list[Row]:
         codes = [name for name in table.variables if name.endswith("codes")]
         how = table.kind
         if codes:
-            how = usage(
-                reader.get_tensor(keys[codes[0]]),
+            stored = reader.get_tensor(keys[codes[0]])
+            how = code_usage(
+                whole_codes(stored, table.rows, table.settings),
                 table.settings["codebook_size"],
             )
         rows.append(
@@ -74,7 +86,7 @@ def keras_tables(path: pathlib.Path) -> list[Row]:
     for name, layer in table_layers(model).items():
         how = type(layer).__name__
         if isinstance(layer, CodeLookupEmbedding):
-            how = usage(raw(layer.codes).numpy(), layer.codebook_size)
+            how = code_usage(layer.row_codes(), layer.codebook_size)
         rows.append(
             (
                 name, layer.input_dim, layer.output_dim,
@@ -83,13 +95,3 @@ def keras_tables(path: pathlib.Path) -> list[Row]:
             )
         )  # fmt: skip
     return rows
-
-
-def usage(codes: np.ndarray, codebook_size: int) -> str:
-    """How many of the codes are in use, in words."""
-    used = np.mean([len(np.unique(part)) for part in codes.T])
-    perplexity = code_perplexity(codes, codebook_size)
-    return (
-        f"{codes.shape[1]} x {codebook_size} codes, {used:.0f} in use, "
-        f"perplexity {perplexity:.0f}"
-    )

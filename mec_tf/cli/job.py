@@ -65,6 +65,7 @@ def run_job(
         overwrite=True,
     )
     result.model.save(folder / "model.keras")
+    result.codes.save(folder / "codes.safetensors")
     report = {
         "dataset": log.name,
         "model": job.backbone,

@@ -1,7 +1,11 @@
 """Whole models: find tables, plan, train, freeze, report."""
 
+from mec_tf.compression.apply_codes import apply_codes
+from mec_tf.compression.artifact_error import ArtifactError
 from mec_tf.compression.compress import CompressionResult, compress, plan
 from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
+from mec_tf.compression.embedding_codes import EmbeddingCodes
+from mec_tf.compression.hashing import HASHING_METHODS, hashed_layers
 from mec_tf.compression.plan import (
     CompressionPlan,
     PlannedTable,
@@ -10,23 +14,30 @@ from mec_tf.compression.plan import (
 )
 from mec_tf.compression.policy import CompressionPolicy, TableSettings
 from mec_tf.compression.report import CompressionReport, TableReport
+from mec_tf.compression.stored_table import StoredTable
 from mec_tf.compression.table_files import compress_table, read_table
 from mec_tf.compression.tables import Table, find_tables
 
 __all__ = [
+    "ArtifactError",
     "CompressionPlan",
     "CompressionPolicy",
     "CompressionReport",
     "CompressionResult",
+    "EmbeddingCodes",
+    "HASHING_METHODS",
     "PlannedTable",
+    "StoredTable",
     "Table",
     "TableReport",
     "TableSettings",
+    "apply_codes",
     "check_budget",
     "compress",
     "compress_table",
     "find_tables",
     "full_bytes",
+    "hashed_layers",
     "layer_bytes",
     "make_plan",
     "model_bytes",

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from mec_tf.compression import counting
+from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.objective import (
     check_compiled,
     compile_like,
@@ -23,9 +24,12 @@ from mec_tf.compression.rebuild import check_copy, rebuild
 from mec_tf.compression.report import CompressionReport, TableReport
 from mec_tf.compression.selection import KeepBest
 from mec_tf.compression.tables import Table, find_tables, walk
-from mec_tf.layers import ProductQuantizedEmbedding
+from mec_tf.layers import (
+    ProductQuantizedEmbedding,
+    QuantizedEmbedding,
+    ResidualQuantizedEmbedding,
+)
 from mec_tf.layers.code_lookup_embedding import check_table
-from mec_tf.layers.variables import raw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +41,14 @@ class CompressionResult:
         report: what was done to each table.
         plan: what was planned.
         history: Keras logs of the training, a list a name.
+        codes: its tables, for use in other models.
     """
 
     model: tf.keras.Model
     report: CompressionReport
     plan: CompressionPlan
     history: Mapping[str, list[float]]
+    codes: EmbeddingCodes
 
 
 def plan(
@@ -169,7 +175,8 @@ def compress(
         keep.scores,
         round(time.monotonic() - started, 2),
     )
-    return CompressionResult(frozen, report, planned, history)
+    codes = EmbeddingCodes.from_model(frozen, counts)
+    return CompressionResult(frozen, report, planned, history, codes)
 
 
 def _survey(model, train, counts, model_fn):
@@ -240,8 +247,13 @@ def _trainable(table: Table, planned: CompressionPlan, policy):
     settings = planned[table.path].settings
     source = table.layer
 
-    def make() -> ProductQuantizedEmbedding:
-        made = ProductQuantizedEmbedding(
+    def make() -> QuantizedEmbedding:
+        kind: Callable[..., QuantizedEmbedding] = ProductQuantizedEmbedding
+        if settings.quantizer == "residual":
+            kind = ResidualQuantizedEmbedding
+        elif settings.quantizer == "rotated":
+            kind = functools.partial(kind, rotated=True)
+        made = kind(
             table.rows,
             table.dim,
             settings.num_subspaces,
@@ -275,11 +287,12 @@ def _policy_of(layer: Any) -> Any:
     return getattr(layer, "dtype_policy", None) or layer.dtype
 
 
-def _frozen(layer: ProductQuantizedEmbedding, table: Table, planned, keep):
+def _frozen(layer: QuantizedEmbedding, table: Table, planned, keep):
     settings = planned[table.path].settings
     return lambda: layer.freeze(
         keep.tables[table.path],
         codebook_dtype=settings.codebook_dtype,
+        bit_packed=settings.bit_packed,
         dtype=_policy_of(table.layer),
     )
 
@@ -332,7 +345,7 @@ def _table_reports(planned, model) -> tuple[TableReport, ...]:
         perplexity = None
         if table.settings.num_subspaces:
             perplexity = counting.code_perplexity(
-                raw(layer.codes).numpy(), layer.codebook_size
+                layer.row_codes(), layer.codebook_size
             )
         reports.append(
             TableReport(

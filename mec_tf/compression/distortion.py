@@ -37,11 +37,12 @@ def shared_error(values: WeightedRows, private: int | None) -> float:
 
 def quantized_errors(
     values: WeightedRows,
-    num_subspaces: int,
+    quantizer: str,
+    num_codes: int,
     codebook_size: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Squared errors, over all lookups, of product-quantized rows.
+    """Squared errors, over all lookups, of quantized rows.
 
     Measured on a sample of rows drawn by popularity.
 
@@ -59,29 +60,27 @@ def quantized_errors(
         rng = np.random.default_rng(seed)
         places = np.sort(rng.choice(len(rows), size, p=lookups / total))
         rows, lookups = rows[places], np.full(size, total / size)
-    width = rows.shape[1] // num_subspaces
-    errors = np.zeros(len(rows))
-    for part in range(num_subspaces):
-        errors += _kmeans_errors(
-            rows[:, part * width : (part + 1) * width],
-            lookups,
-            codebook_size,
-            np.random.default_rng(seed + part),
+    rests = np.array(rows, np.float32)
+    width = rows.shape[1] // (num_codes if quantizer == "product" else 1)
+    for stage in range(num_codes):
+        start = stage * width if quantizer == "product" else 0
+        part = rests[:, start : start + width]
+        part -= _kmeans_centroids(
+            part, lookups, codebook_size, np.random.default_rng(seed + stage)
         )
-    return places, errors
+    return places, lookups * np.square(rests).sum(axis=1)
 
 
-def _kmeans_errors(
+def _kmeans_centroids(
     points: np.ndarray,
     weights: np.ndarray,
     codebook_size: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    points = np.asarray(points, np.float32)
+    """The centroid of each point."""
     chances = weights / weights.sum()
     start = rng.choice(len(points), codebook_size, p=chances)
     centroids = points[start].copy()
-    squares = np.square(points).sum(axis=1)
     for iteration in range(ITERATIONS + 1):
         gaps = np.square(centroids).sum(axis=1) - 2.0 * points @ centroids.T
         nearest = gaps.argmin(axis=1)
@@ -96,5 +95,4 @@ def _kmeans_errors(
                 sums, mass, out=centroids[:, column], where=mass > 0,
                 casting="same_kind",
             )  # fmt: skip
-    errors = gaps[np.arange(len(points)), nearest] + squares
-    return weights * np.maximum(errors, 0.0)
+    return centroids[nearest]

@@ -15,10 +15,15 @@ from mec_tf.compression.policy import (
 )
 from mec_tf.compression.tables import Table, own_call
 
-# Codes a row and codes a codebook that the planner may choose.
+# Quantizer, codes a row and codes a codebook that the planner may choose.
 CHOICES = (
-    (1, 16), (1, 64), (1, 256), (2, 32), (2, 64), (2, 256),
-    (4, 64), (4, 256), (5, 256), (8, 256), (10, 256), (16, 256), (20, 256),
+    ("product", 1, 4), ("product", 1, 16), ("product", 1, 64),
+    ("product", 1, 256), ("product", 2, 16), ("product", 2, 64),
+    ("product", 2, 256), ("product", 4, 16), ("product", 4, 64),
+    ("product", 4, 256), ("product", 5, 256), ("product", 8, 256),
+    ("product", 10, 256), ("product", 16, 256), ("product", 20, 256),
+    ("residual", 2, 16), ("residual", 2, 64), ("residual", 2, 256),
+    ("residual", 3, 64), ("residual", 4, 64), ("residual", 4, 256),
 )  # fmt: skip
 # Rows seen less often than one of these may share a row.
 MIN_COUNTS = (1, 2, 3, 5, 10, 30, 100)
@@ -81,8 +86,9 @@ def describe(table: PlannedTable) -> str:
     if table.reason:
         return table.reason
     settings = table.settings
+    kind = "" if settings.quantizer == "product" else settings.quantizer + " "
     words = (
-        f"{settings.num_subspaces} x {settings.codebook_size} codes, "
+        f"{settings.num_subspaces} x {settings.codebook_size} {kind}codes, "
         f"{settings.codebook_dtype}"
     )
     if settings.private_rows and settings.private_rows < table.rows:
@@ -229,7 +235,7 @@ def _check_explicit(table: Table, settings: TableSettings | None) -> None:
     if settings is None or not settings.num_subspaces:
         return
     width = table.dim - table.additive_dim
-    if width % settings.num_subspaces:
+    if settings.quantizer != "residual" and width % settings.num_subspaces:
         raise ValueError(
             f"`num_subspaces` must divide the width of {table.path}. "
             f"Received: num_subspaces={settings.num_subspaces}, "
@@ -252,10 +258,13 @@ def _candidates(
     # With masking, row 0 is padding, which nothing may share.
     sharing = sharing and not getattr(table.layer, "mask_zero", False)
     return [LEAVE] + [
-        TableSettings(num_subspaces, size, private_rows=private)
-        for num_subspaces, size in CHOICES
+        TableSettings(codes, size, private_rows=private, quantizer=quantizer)
+        for quantizer, codes, size in CHOICES
         for private in (_private_rows(counts) if sharing else [None])
-        if (table.dim - table.additive_dim) % num_subspaces == 0
+        if (
+            quantizer == "residual"
+            or (table.dim - table.additive_dim) % codes == 0
+        )
         and size <= (private or table.rows) / 2
     ]
 
@@ -279,7 +288,11 @@ def _options(
     found = [_planned(table, LEAVE, 0.0, "left alone: small or important")]
     for settings in candidates[1:]:
         private = settings.private_rows
-        places, errors = measure(settings.num_subspaces, settings.codebook_size)
+        places, errors = measure(
+            settings.quantizer,
+            settings.num_subspaces,
+            settings.codebook_size,
+        )
         kept = float(errors[places < (private or table.rows)].sum())
         error = kept + shared_error(values, private)
         found.append(_planned(table, settings, error))

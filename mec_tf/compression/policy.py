@@ -4,7 +4,8 @@ import dataclasses
 import fnmatch
 from collections.abc import Mapping
 
-from mec_tf.quantizers.packing import code_dtype
+from mec_tf.layers.code_lookup_embedding import QUANTIZERS
+from mec_tf.quantizers import packing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,10 @@ class TableSettings:
         codebook_dtype: "float16" (default) or "float32".
         private_rows: rows with codes of their own; later rows share row 0.
             None (default): all.
+        quantizer: "product" (default); "rotated", product quantization of
+            rotated rows; or "residual", sums of `M` entries.
+
+    Codes are packed to the bit where that saves bytes.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -26,6 +31,7 @@ class TableSettings:
     codebook_size: int = 256
     codebook_dtype: str = "float16"
     private_rows: int | None = None
+    quantizer: str = "product"
 
     def __post_init__(self):
         if self.num_subspaces < 0:
@@ -33,22 +39,43 @@ class TableSettings:
                 "`num_subspaces` must be at least 0. "
                 f"Received: num_subspaces={self.num_subspaces}"
             )
-        code_dtype(self.codebook_size)
+        packing.code_dtype(self.codebook_size)
         if self.codebook_dtype not in ("float16", "float32"):
             raise ValueError(
                 '`codebook_dtype` must be "float16" or "float32". '
                 f"Received: codebook_dtype={self.codebook_dtype!r}"
             )
+        if self.quantizer not in QUANTIZERS:
+            raise ValueError(
+                f"`quantizer` must be one of {', '.join(QUANTIZERS)}. "
+                f"Received: quantizer={self.quantizer!r}"
+            )
+
+    @property
+    def bit_packed(self) -> bool:
+        """Whether codes are packed to the bit."""
+        return bool(self.num_subspaces) and packing.saves(
+            self.num_subspaces, self.codebook_size
+        )
 
     def stored_bytes(self, rows: int, dim: int, additive_dim: int) -> int:
         """Bytes of a `[rows, dim]` table under these settings."""
         if not self.num_subspaces:
             return rows * dim * 4
-        entry = (dim - additive_dim) // self.num_subspaces + additive_dim
-        width = 2 if self.codebook_dtype == "float16" else 4
-        books = self.num_subspaces * self.codebook_size * entry * width
-        codes = (self.private_rows or rows) * self.num_subspaces
-        return codes * code_dtype(self.codebook_size).itemsize + books
+        split = dim - additive_dim
+        entry = dim
+        if self.quantizer != "residual":
+            entry = split // self.num_subspaces + additive_dim
+        floats = self.num_subspaces * self.codebook_size * entry
+        if self.quantizer == "rotated":
+            floats += split * split
+        codes = packing.codes_bytes(
+            self.private_rows or rows,
+            self.num_subspaces,
+            self.codebook_size,
+            self.bit_packed,
+        )
+        return codes + floats * (2 if self.codebook_dtype == "float16" else 4)
 
 
 LEAVE = TableSettings(num_subspaces=0)

@@ -156,6 +156,8 @@ class _Replacer:
             path = prefix + name
             if path in self.first_path or self.below(path + "/"):
                 other = self._exchange(value, path)
+                if other is value:  # setting it again would change its place
+                    continue
                 delattr(owner, name)  # or Keras keeps tracking the old one
                 setattr(owner, name, other)
 

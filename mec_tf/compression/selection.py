@@ -53,7 +53,7 @@ class KeepBest(tf.keras.callbacks.Callback):
         self._best = -np.inf
         self._waited = 0
         self._state: Any = None
-        self.tables: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.tables: dict[str, dict[str, np.ndarray]] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
         if not self.scores_states:
@@ -113,7 +113,7 @@ class KeepBest(tf.keras.callbacks.Callback):
         values = [variable.numpy() for variable in self._dense()]
         return self._table_states(), values
 
-    def _table_states(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _table_states(self) -> dict[str, dict[str, np.ndarray]]:
         layers = dict(walk(self.model))
         return {path: layers[path].frozen_state() for path in self.quantized}
 

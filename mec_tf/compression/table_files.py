@@ -113,5 +113,7 @@ def compress_table(
         input_dim=len(table),
         private_rows=settings.private_rows,
         codebook_dtype=settings.codebook_dtype,
+        quantizer=settings.quantizer,
+        bit_packed=settings.bit_packed,
         **config,
     )

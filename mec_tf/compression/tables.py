@@ -6,11 +6,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from mec_tf.layers import (
-    CodeLookupEmbedding,
-    ProductQuantizedEmbedding,
-    TableEmbedding,
-)
+from mec_tf.layers import TableEmbedding, TableLayer
 from mec_tf.layers.variables import raw
 
 Layer: TypeAlias = tf.keras.layers.Layer
@@ -79,10 +75,9 @@ def find_tables(model: Layer) -> list[Table]:
 
 def table_layers(model: Layer) -> dict[str, Layer]:
     """All layers that hold tables, compressed or not, by first path."""
-    kinds = (CodeLookupEmbedding, ProductQuantizedEmbedding)
     found: dict[int, tuple[str, Layer]] = {}
     for path, layer in walk(model):
-        if is_full_table(layer) or isinstance(layer, kinds):
+        if is_full_table(layer) or isinstance(layer, TableLayer):
             found.setdefault(id(layer), (path, layer))
     return dict(found.values())
 

@@ -17,6 +17,7 @@ from mec_tf.data.splits import (
     TemporalSplit,
 )
 from mec_tf.data.vocabulary import Vocabulary
+from mec_tf.data.windows import Windows
 
 __all__ = [
     "ByValueSplit",
@@ -29,6 +30,7 @@ __all__ = [
     "Split",
     "TemporalSplit",
     "Vocabulary",
+    "Windows",
     "avazu",
     "avazu_x1",
     "criteo",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mec_tf.data.log import Log
 from mec_tf.data.schema import Schema
+from mec_tf.data.windows import Windows
 
 _POPULARITY_POWER = 0.75
 _MIN_HELD_OUT = 3
@@ -21,6 +23,7 @@ def interactions(
     negatives: int = 2,
     seed: int = 0,
     min_count: int = 1,
+    history_length: int = 0,
 ) -> Log:
     """Reads interactions as a ranking task over the fields user and item.
 
@@ -31,11 +34,17 @@ def interactions(
     items that the user never touched, drawn by their number of training
     interactions to the power of 0.75.
 
+    With `history_length`, each row has a sequence "history": the items that
+    its user touched before this interaction and nothing later, the most
+    recent first, padded with 0 at the end. A positive row and its negatives
+    have the same. It shares the vocabulary of "item".
+
     Args:
         path: Text file, plain or compressed (.xz, .gz, .bz2, .zip).
         negatives: Negatives for each positive. Defaults to 2.
         seed: Same seed, same negatives.
         min_count: Values seen less often in training share row 0.
+        history_length: Items of the history. Defaults to 0: none.
 
     Returns:
         A `Log` in memory, named after the file.
@@ -49,15 +58,32 @@ def interactions(
         raise ValueError(
             f"`negatives` must be at least 1. Received: negatives={negatives}"
         )
+    if history_length < 0:
+        raise ValueError(
+            "`history_length` must be at least 0. Received: "
+            f"history_length={history_length}"
+        )
     users, items = _read(pathlib.Path(path))
     split = _hold_out(users)
     drawn = draw_negatives(users, items, split == 0, negatives, seed)
-    columns = {
+    columns: dict[str, Any] = {
         "user": np.repeat(users, 1 + negatives),
         "item": np.column_stack([items, drawn]).ravel(),
         "touched": np.tile([1] + [0] * negatives, len(users)),
     }
-    schema = Schema(label="touched", categorical=("user", "item"), strings=())
+    sequences = {}
+    if history_length:
+        sequences["history"] = "item"
+        before = _histories(users, items, history_length)
+        columns["history"] = before.take(
+            np.repeat(np.arange(len(users)), 1 + negatives)
+        )
+    schema = Schema(
+        label="touched",
+        categorical=("user", "item"),
+        strings=(),
+        sequences=sequences,
+    )
     return Log.from_columns(
         pathlib.Path(path).name.split(".")[0],
         schema,
@@ -137,6 +163,16 @@ def _line_error(path: pathlib.Path, received: str) -> ValueError:
         "Each line must be `user item`, two whole numbers. Received: "
         f"{received} in {path}"
     )
+
+
+def _histories(users: np.ndarray, items: np.ndarray, length: int) -> Windows:
+    """What each line's user touched in earlier lines."""
+    # Stable: the lines of a user stay in order, wherever they are.
+    order = np.argsort(users, kind="stable")
+    place = np.empty(len(users), np.int64)
+    place[order] = np.arange(len(users))
+    earlier = pd.Series(users).groupby(users).cumcount().to_numpy()
+    return Windows(items[order], place - earlier, place, length)
 
 
 def _hold_out(users: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -15,11 +17,13 @@ from mec_tf.data.rows import Rows
 from mec_tf.data.schema import Schema
 from mec_tf.data.storage import read_header, read_rows, vocabulary_path
 from mec_tf.data.vocabulary import Vocabulary, as_arrow
+from mec_tf.data.windows import Windows
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 SPLITS = ("train", "validation", "test")
+_COUNTING_ROWS = 1 << 16
 
 
 class Log:
@@ -36,9 +40,13 @@ class Log:
         rows: `Rows` for each of "train", "validation" and "test"; columns in
             the order of the schema.
 
+    Attributes:
+        vocabularies: `{feature: Vocabulary}`; a sequence has that of the
+            column it shares.
+
     Raises:
-        ValueError: If a split, a vocabulary or a statistic is missing, or a
-            split has no rows.
+        ValueError: If a split, a vocabulary, a statistic or a sequence is
+            missing, or a split has no rows.
     """
 
     splits = SPLITS
@@ -57,9 +65,12 @@ class Log:
         for split in SPLITS:
             if not len(rows[split]):
                 raise ValueError(f"The {split} split has no rows.")
+            _check_keys("sequences", rows[split].sequences, schema.sequences)
         self.name = name
         self.schema = schema
         self.vocabularies = {c: vocabularies[c] for c in schema.categorical}
+        for feature, column in schema.sequences.items():
+            self.vocabularies[feature] = vocabularies[column]
         self.numeric = {c: numeric[c] for c in schema.numeric}
         self._rows = {split: rows[split] for split in SPLITS}
 
@@ -77,7 +88,9 @@ class Log:
         Args:
             name: Name of the data set.
             schema: The columns' kinds; a timestamp is not used.
-            columns: For each feature and the label an array `[n]`.
+            columns: For each feature and the label an array `[n]`; for a
+                sequence an array `[n, length]`, padded with `None`, NaN or a
+                value that the column never has, or `Windows` of values.
             split: int array `[n]`: 0 train, 1 validation, 2 test.
             min_count: Values seen less often in training share row 0.
         """
@@ -98,8 +111,17 @@ class Log:
             raw[:, i] = np.asarray(columns[column], np.float32)
             numeric[column] = NumericStats.from_values(raw[members["train"], i])
         labels = np.asarray(columns[schema.label], np.float32)
+        sequences = {
+            feature: _encode_sequence(columns[feature], vocabularies[column])
+            for feature, column in schema.sequences.items()
+        }
         rows = {
-            s: Rows(ids[pick], raw[pick], labels[pick])
+            s: Rows(
+                ids[pick],
+                raw[pick],
+                labels[pick],
+                {name: _take(rows, pick) for name, rows in sequences.items()},
+            )
             for s, pick in members.items()
         }
         return cls(name, schema, vocabularies, numeric, rows)
@@ -147,10 +169,27 @@ class Log:
         }
         return cls(header["name"], schema, vocabularies, numeric, rows)
 
-    @property
+    @functools.cached_property
     def counts(self) -> dict[str, np.ndarray]:
-        """Training occurrences by row: `{feature: int64 [size]}`."""
-        return {c: v.counts for c, v in self.vocabularies.items()}
+        """Training occurrences by row: `{feature: int64 [size]}`.
+
+        A categorical column's are those of its vocabulary. A sequence's are
+        its own: how often each row is in it, the padding (row 0) left out.
+        """
+        counts = {c: self.vocabularies[c].counts for c in self.vocabularies}
+        for feature in self.schema.sequences:
+            counts[feature] = np.zeros(
+                self.vocabularies[feature].size, np.int64
+            )
+        if self.schema.sequences:
+            for rows in self._rows["train"].batches(_COUNTING_ROWS):
+                for feature, ids in rows.sequences.items():
+                    size = len(counts[feature])
+                    flat = np.asarray(ids).ravel()
+                    counts[feature] += np.bincount(flat, minlength=size)
+        for feature in self.schema.sequences:
+            counts[feature][0] = 0
+        return counts
 
     def num_rows(self, split: str) -> int:
         """Returns the number of rows of a split."""
@@ -179,7 +218,8 @@ class Log:
 
         Returns:
             A `tf.data.Dataset` of `({feature: [batch]}, label [batch, 1])`:
-            int32 ids, float32 numbers (NaN where missing), float32 labels.
+            int32 ids, float32 numbers (NaN where missing), float32 labels. A
+            sequence is int32 `[batch, length]`, 0 where padded.
         """
         import tensorflow as tf
 
@@ -191,16 +231,22 @@ class Log:
             )
         epoch = 0
 
-        def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        def batches() -> Iterator[tuple[Any, ...]]:
             nonlocal epoch
             rng = np.random.default_rng((seed, epoch)) if shuffle else None
             epoch += 1
-            return rows.batches(batch_size, rng)
+            for batch in rows.batches(batch_size, rng):
+                sequences = map(batch.sequences.get, self.schema.sequences)
+                yield batch.ids, batch.numeric, batch.labels, *sequences
 
         def as_features(
-            ids: tf.Tensor, numeric: tf.Tensor, labels: tf.Tensor
+            ids: tf.Tensor,
+            numeric: tf.Tensor,
+            labels: tf.Tensor,
+            *sequences: tf.Tensor,
         ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             columns = tf.unstack(ids, axis=1) + tf.unstack(numeric, axis=1)
+            columns += sequences
             features = dict(zip(self.schema.features, columns, strict=True))
             return features, labels[:, tf.newaxis]
 
@@ -208,6 +254,10 @@ class Log:
             tf.TensorSpec((None, rows.ids.shape[1]), tf.int32),
             tf.TensorSpec((None, rows.numeric.shape[1]), tf.float32),
             tf.TensorSpec((None,), tf.float32),
+            *(
+                tf.TensorSpec((None, rows.sequences[name].shape[1]), tf.int32)
+                for name in self.schema.sequences
+            ),
         )
         dataset = tf.data.Dataset.from_generator(
             batches, output_signature=signature
@@ -228,12 +278,35 @@ class Log:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{s} {len(r):,}" for s, r in self._rows.items())
-        total = sum(v.size for v in self.vocabularies.values())
+        categorical = self.schema.categorical
+        total = sum(self.vocabularies[c].size for c in categorical)
+        sequences = ""
+        if self.schema.sequences:
+            sequences = f", {len(self.schema.sequences)} sequences"
         return (
             f"Log({self.name!r}: rows: {sizes}; "
-            f"{len(self.vocabularies)} categorical columns with {total:,} "
-            f"table rows, {len(self.numeric)} numeric columns)"
+            f"{len(categorical)} categorical columns with {total:,} "
+            f"table rows, {len(self.numeric)} numeric columns{sequences})"
         )
+
+
+def _encode_sequence(
+    column: Any, vocabulary: Vocabulary
+) -> np.ndarray | Windows:
+    if isinstance(column, Windows):
+        encoded = vocabulary.encode(column.stream)
+        return dataclasses.replace(column, stream=encoded)
+    values = np.asarray(column)
+    if values.ndim != 2:
+        raise ValueError(
+            "A sequence must be an array [n, length] or `Windows`. Received "
+            f"shape {values.shape}"
+        )
+    return vocabulary.encode(values.ravel()).reshape(values.shape)
+
+
+def _take(rows: np.ndarray | Windows, pick: np.ndarray) -> Any:
+    return rows.take(pick) if isinstance(rows, Windows) else rows[pick]
 
 
 def _check_keys(argument: str, received: Any, expected: Any) -> None:

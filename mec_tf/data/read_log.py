@@ -65,7 +65,8 @@ def read_log(
             endings: .csv, .tsv, .txt, each also with .gz; .parquet, .pq.
         label: Column of 0 and 1 to predict.
         cache_dir: Directory of the result.
-        schema: The columns. By default as `infer_schema` finds them.
+        schema: The columns, without sequences, which files cannot hold. By
+            default as `infer_schema` finds them.
         numeric: Columns of whole numbers that are quantities, not ids; only
             without `schema`.
         strings: Columns that are text, whatever they look like; only without
@@ -106,6 +107,11 @@ def read_log(
         raise ValueError(
             f"`label` must be the schema's, {schema.label!r}. Received: "
             f"label={label!r}"
+        )
+    if schema is not None and schema.sequences:
+        raise ValueError(
+            "`schema` must name no sequences, which files cannot hold. "
+            f"Received: sequences={dict(schema.sequences)}"
         )
     split = RandomSplit() if split is None else split
     source = Source(paths, delimiter, column_names, derive)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+
+from mec_tf.data.windows import Windows
 
 # Up to this many rows a shuffle is a permutation of all rows (64 MiB).
 FULL_SHUFFLE_ROWS = 1 << 23
@@ -22,18 +24,24 @@ class Rows:
         ids: int32 array `[n, categorical fields]`.
         numeric: float32 array `[n, numeric fields]`, NaN where missing.
         labels: float32 array `[n]` of 0 and 1.
+        sequences: `{feature: int32 array [n, length]}` of ids, 0 where
+            padded; or `Windows`, cut when they are read. Default: none.
     """
 
     ids: np.ndarray
     numeric: np.ndarray
     labels: np.ndarray
+    sequences: Mapping[str, np.ndarray | Windows] = dataclasses.field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         sizes = [len(self.ids), len(self.numeric), len(self.labels)]
+        sizes += map(len, self.sequences.values())
         if len(set(sizes)) != 1:
             raise ValueError(
-                "`ids`, `numeric` and `labels` must have as many rows each. "
-                f"Received: {sizes}"
+                "`ids`, `numeric`, `labels` and `sequences` must have as many "
+                f"rows each. Received: {sizes}"
             )
 
     def __len__(self) -> int:
@@ -43,8 +51,8 @@ class Rows:
         self,
         batch_size: int,
         rng: np.random.Generator | None = None,
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yields `(ids, numeric, labels)` once over, the last batch partial.
+    ) -> Iterator[Rows]:
+        """Yields all rows once over, the last batch partial.
 
         Args:
             batch_size: Rows a batch.
@@ -56,7 +64,12 @@ class Rows:
         else:
             picks = _rebatch(shuffled_rows(len(self), rng), batch_size)
         for pick in picks:
-            yield self.ids[pick], self.numeric[pick], self.labels[pick]
+            yield Rows(
+                self.ids[pick],
+                self.numeric[pick],
+                self.labels[pick],
+                {name: rows[pick] for name, rows in self.sequences.items()},
+            )
 
 
 def shuffled_rows(

@@ -19,10 +19,13 @@ class Schema:
         strings: The categorical columns whose values are kept as text; the
             others hold whole numbers. `None` (default) means that the reader
             finds out from the first block of the data.
+        sequences: `{feature: categorical column}`: features whose value is a
+            row of ids of one length, padded with 0, that share the
+            vocabulary of the categorical column. Default: none.
 
     Raises:
         ValueError: If a column is named twice, no feature is named, or
-            `strings` names a column that is not categorical.
+            `strings` or `sequences` name a column that is not categorical.
     """
 
     label: str
@@ -30,6 +33,10 @@ class Schema:
     numeric: tuple[str, ...] = ()
     timestamp: str | None = None
     strings: tuple[str, ...] | None = None
+    # Not part of the hash: a dict has none.
+    sequences: Mapping[str, str] = dataclasses.field(
+        default_factory=dict, hash=False
+    )
 
     def __post_init__(self) -> None:
         for field in ("categorical", "numeric", "strings"):
@@ -41,6 +48,7 @@ class Schema:
                 )
             if value is not None:
                 object.__setattr__(self, field, tuple(value))
+        object.__setattr__(self, "sequences", dict(self.sequences))
         names = [self.label, *self.features]
         if self.timestamp is not None:
             names.append(self.timestamp)
@@ -53,8 +61,8 @@ class Schema:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(
-                "A column must have one role: label, categorical, numeric or "
-                f"timestamp. Received more for: {twice}"
+                "A column must have one role: label, categorical, numeric, "
+                f"sequence or timestamp. Received more for: {twice}"
             )
         if not self.features:
             raise ValueError(
@@ -67,14 +75,23 @@ class Schema:
                 "`strings` must name categorical columns. Received others: "
                 f"{extra}"
             )
+        extra = sorted(set(self.sequences.values()) - set(self.categorical))
+        if extra:
+            raise ValueError(
+                "`sequences` must map features to categorical columns. "
+                f"Received others: {extra}"
+            )
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The categorical columns, then the numeric ones."""
-        return self.categorical + self.numeric
+        """The categorical columns, the numeric ones, then the sequences."""
+        return self.categorical + self.numeric + tuple(self.sequences)
 
     def drop(self, columns: tuple[str, ...]) -> Schema:
-        """Returns the schema without some features."""
+        """Returns the schema without some features.
+
+        A sequence goes with the column whose vocabulary it shares.
+        """
 
         def keep(names: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(name for name in names if name not in columns)
@@ -84,6 +101,11 @@ class Schema:
             categorical=keep(self.categorical),
             numeric=keep(self.numeric),
             strings=None if self.strings is None else keep(self.strings),
+            sequences={
+                name: column
+                for name, column in self.sequences.items()
+                if not {name, column} & set(columns)
+            },
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,6 +130,7 @@ class Schema:
         kinds = [(self.label, "label, 0 or 1")]
         kinds += [(name, kind(name)) for name in self.categorical]
         kinds += [(name, "numeric") for name in self.numeric]
+        kinds += [(n, f"sequence of {c}") for n, c in self.sequences.items()]
         if self.timestamp is not None:
             kinds.append((self.timestamp, "timestamp, not a feature"))
         width = max(len(name) for name, _ in kinds)

@@ -140,7 +140,7 @@ def read_rows(
             arrays[name] = np.memmap(path, _DTYPES[name], "r", shape=shape)
         else:  # An empty file cannot be mapped.
             arrays[name] = np.empty(shape, _DTYPES[name])
-    return Rows(**arrays)
+    return Rows(arrays["ids"], arrays["numeric"], arrays["labels"])
 
 
 def _checksum(path: pathlib.Path) -> int:

@@ -65,7 +65,11 @@ def model_inputs(model: tf.keras.Model, example: Any = None) -> ModelInputs:
     if _is_ranking_model(model):
         dtypes = dict.fromkeys(model.categorical, tf.int32)
         dtypes.update(dict.fromkeys(model.numeric, tf.float32))
-        specs = {n: tf.TensorSpec([None], dtypes[n]) for n in dtypes}
+        sequences = getattr(model, "sequences", ())
+        specs = {
+            n: tf.TensorSpec([None, None] if n in sequences else [None], dtype)
+            for n, dtype in dtypes.items()
+        }
         return ModelInputs(specs, dict, dict(model.categorical))
     structure = _input_structure(model)
     if structure is not None:

@@ -11,6 +11,7 @@ from mec_tf.data import Vocabulary
 from mec_tf.export.model_inputs import ModelInputs, example_features
 
 _SIZE = 32
+_LENGTH = 4  # of an axis that may have any
 
 
 def draw_sample(
@@ -47,7 +48,7 @@ def draw_sample(
     rng = np.random.default_rng(0)
     sample = {}
     for name, spec in inputs.specs.items():
-        shape = [_SIZE, *(1 if n is None else n for n in spec.shape[1:])]
+        shape = [_SIZE, *(_LENGTH if n is None else n for n in spec.shape[1:])]
         dtype = spec.dtype.as_numpy_dtype
         if name in rows or spec.dtype.is_integer:
             drawn = rng.integers(0, rows.get(name, smallest), shape)

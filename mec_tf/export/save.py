@@ -27,7 +27,7 @@ from mec_tf.export.serving_module import (
 )
 from mec_tf.export.target import staged
 from mec_tf.export.verify import check_answers, check_bytes
-from mec_tf.export.vocabulary_table import VocabularyTable
+from mec_tf.export.vocabulary_table import vocabulary_tables
 
 _SETTINGS = (
     "num_subspaces",
@@ -35,6 +35,7 @@ _SETTINGS = (
     "codebook_dtype",
     "additive_dim",
     "private_rows",
+    "bit_packed",
     "oov",
 )
 
@@ -61,7 +62,9 @@ def save(
       "serving_default" is the same.
 
     An input has the shape that the model gives it: `[batch]` for the ranking
-    models of this package, whose ids are int32. Characters of its name that
+    models of this package, whose ids are int32, and `[batch, length]`, of any
+    length, for their sequences; a raw sequence is padded with missing or
+    unknown values. Characters of its name that
     a signature cannot have become "_"; the report maps features to inputs.
     The output is float32 in the model's shape (`[batch, 1]` for a ranking
     model), named "probability" with an activation and "logits" without; a
@@ -123,10 +126,7 @@ def save(
             name: tensor.numpy()
             for name, tensor in name_outputs(answers, activation).items()
         }
-        tables = {
-            name: VocabularyTable(name, vocabulary, work)
-            for name, vocabulary in vocabularies.items()
-        }
+        tables = vocabulary_tables(vocabularies, work)
         signatures = make_signatures(model, inputs, tables, activation)
         module = ServingModule(model, signatures["ids"], tables)
         tf.saved_model.save(module, str(work / "model"), signatures)
@@ -150,7 +150,7 @@ def save(
             path=os.fspath(path),
             bytes_on_disk=contents.bytes_on_disk,
             bytes_total=_total_bytes(work / "model"),
-            vocabulary_bytes=sum(t.num_bytes for t in tables.values()),
+            vocabulary_bytes=sum(t.num_bytes for t in set(tables.values())),
             signatures=dict.fromkeys(
                 ("serving_default", "ids"), tuple(names.values())
             ),

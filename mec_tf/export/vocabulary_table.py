@@ -3,7 +3,7 @@
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
@@ -61,6 +61,17 @@ class VocabularyTable(tf.Module):
         if self.file is None:
             return tf.zeros_like(values, tf.int64)
         return self.table.lookup(escape_op(values) if self.escaped else values)
+
+
+def vocabulary_tables(
+    vocabularies: Mapping[str, Vocabulary], folder: pathlib.Path
+) -> dict[str, VocabularyTable]:
+    """A table for each feature; features of one vocabulary share it."""
+    made: dict[int, VocabularyTable] = {}
+    for feature, vocabulary in vocabularies.items():
+        if id(vocabulary) not in made:
+            made[id(vocabulary)] = VocabularyTable(feature, vocabulary, folder)
+    return {f: made[id(v)] for f, v in vocabularies.items()}
 
 
 def escape(value: str) -> str:

@@ -1,5 +1,6 @@
 """The frozen, compressed table: packed codes and codebooks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,19 @@ from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.quantizers import (
     ProductQuantizer,
+    Quantizer,
+    ResidualQuantizer,
     fit_additive,
+    fit_rotated,
     packing,
     product,
 )
+
+QUANTIZERS: dict[str, Callable[[int, int], Quantizer]] = {
+    "product": ProductQuantizer,
+    "rotated": ProductQuantizer,
+    "residual": ResidualQuantizer,
+}
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
@@ -20,26 +30,33 @@ class CodeLookupEmbedding(TableLayer):
     """A drop-in `tf.keras.layers.Embedding` of 1 to a few bytes a row.
 
     A row is `num_subspaces` codes; each code picks an entry of its
-    sub-space's codebook, and the entries joined are the vector. A lookup is
-    two gathers: codes, then codebook entries. Made by
-    `ProductQuantizedEmbedding.freeze()`, `from_product_quantized`,
+    sub-space's codebook, and the entries joined are the vector (summed, in
+    residual quantization). A lookup is two gathers: codes, then codebook
+    entries. Made by `ProductQuantizedEmbedding.freeze()` or
+    `ResidualQuantizedEmbedding.freeze()`, `from_product_quantized`,
     `from_table`, or from a configuration plus saved weights.
 
-    Weights: `codes`, uint8 or uint16 `[stored rows, num_subspaces]`, never
-    trained; `codebooks`, `[num_subspaces * codebook_size, entry width]` in
-    `codebook_dtype`.
+    Weights: `codes`, uint8 or uint16 `[stored rows, num_subspaces]`, or uint8
+    packed to the bit, never trained; `codebooks`, `[num_subspaces *
+    codebook_size, entry width]` in `codebook_dtype`; where rows were rotated,
+    `rotation`, in the same.
 
     Args:
         input_dim: int, rows of the table.
         output_dim: int, width of a vector.
         num_subspaces: int, `M`, codes a row; divides `output_dim` less
-            `additive_dim`. Default 4.
+            `additive_dim`. Default 4. An `additive_dim` of `output_dim` is
+            residual quantization: all columns are sums.
         codebook_size: int, `K`, entries a codebook, up to 65,536. Default
             256 (one byte a code).
         trainable_codebooks: bool, whether the codebooks learn. Default
             False.
         codebook_dtype: "float32" (default) or "float16"; trainable
             codebooks must be float32.
+        bit_packed: bool, whether codes take `log2 K` bits, rounded up, in
+            place of whole integers. Default False.
+        rotated: bool, whether the joined columns are rotated back after the
+            lookup (optimized product quantization). Default False.
         **kwargs: `additive_dim`, `private_rows`, `mask_zero`, `oov` as in
             `TableLayer`, and those of `tf.keras.layers.Layer`.
 
@@ -68,11 +85,14 @@ class CodeLookupEmbedding(TableLayer):
         *,
         trainable_codebooks: bool = False,
         codebook_dtype: str = "float32",
+        bit_packed: bool = False,
+        rotated: bool = False,
         **kwargs: Any,
     ):
         super().__init__(input_dim, output_dim, **kwargs)
         quantizer = ProductQuantizer(num_subspaces, codebook_size)
-        quantizer.check_dim(self.output_dim - self.additive_dim)
+        if self.additive_dim < self.output_dim:
+            quantizer.check_dim(self.output_dim - self.additive_dim)
         if codebook_dtype not in ("float32", "float16"):
             raise ValueError(
                 '`codebook_dtype` must be "float32" or "float16". '
@@ -88,8 +108,9 @@ class CodeLookupEmbedding(TableLayer):
         self.codebook_size = codebook_size
         self.trainable_codebooks = trainable_codebooks
         self.codebook_dtype = codebook_dtype
-        self._codes_value: Any = "zeros"
-        self._codebooks_value: Any = "uniform"
+        self.bit_packed = bit_packed
+        self.rotated = rotated
+        self._values: dict[str, Any] = {}
 
     @property
     def entry_dim(self) -> int:
@@ -101,36 +122,80 @@ class CodeLookupEmbedding(TableLayer):
         self.codes = add_raw_weight(
             self,
             "codes",
-            (self.stored_rows, self.num_subspaces),
-            packing.code_dtype(self.codebook_size).name,
-            self._codes_value,
+            *self._codes_spec(),
+            self._values.get("codes", "zeros"),
         )
         self.codebooks = add_raw_weight(
             self,
             "codebooks",
             (self.num_subspaces * self.codebook_size, self.entry_dim),
             self.codebook_dtype,
-            self._codebooks_value,
+            self._values.get("codebooks", "uniform"),
             trainable=self.trainable_codebooks,
         )
-        self._codes_value, self._codebooks_value = "zeros", "uniform"
+        if self.rotated:
+            split = self.output_dim - self.additive_dim
+            self.rotation = add_raw_weight(
+                self,
+                "rotation",
+                (split, split),
+                self.codebook_dtype,
+                self._values.get("rotation", "identity"),
+            )
+        self._values = {}
         self.built = True
 
-    def lookup(self, rows: tf.Tensor, training: bool) -> tf.Tensor:
-        codes = tf.gather(raw(self.codes), rows)
+    def _codes_spec(self) -> tuple[tuple[int, int], str]:
+        shape = (self.stored_rows, self.num_subspaces)
+        if self.bit_packed:
+            return packing.packed_shape(*shape, self.codebook_size), "uint8"
+        return shape, packing.code_dtype(self.codebook_size).name
+
+    def lookup(
+        self, rows: tf.Tensor, training: bool, counted: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        if self.bit_packed:
+            codes = packing.gather_bits(
+                raw(self.codes), rows, self.num_subspaces, self.codebook_size
+            )
+        else:
+            codes = tf.gather(raw(self.codes), rows)
         flat = product.flat_index(codes, self.codebook_size)
         entries = tf.gather(raw(self.codebooks), flat)
-        return product.decode(tf.cast(entries, tf.float32), self.additive_dim)
+        vectors = product.decode(
+            tf.cast(entries, tf.float32), self.additive_dim
+        )
+        if not self.rotated:
+            return vectors
+        split = self.output_dim - self.additive_dim
+        back = tf.cast(raw(self.rotation), tf.float32)
+        turned = tf.einsum("...d,ed->...e", vectors[..., :split], back)
+        return tf.concat([turned, vectors[..., split:]], axis=-1)
+
+    def row_codes(self) -> np.ndarray:
+        """The codes as integers: uint8 or uint16 `[stored rows, M]`."""
+        codes = raw(self.codes).numpy()
+        if not self.bit_packed:
+            return codes
+        return packing.unpack_bits(
+            codes, self.stored_rows, self.num_subspaces, self.codebook_size
+        )
 
     @classmethod
     def from_codes(
-        cls, codes: np.ndarray, codebooks: np.ndarray, **config: Any
+        cls,
+        codes: np.ndarray,
+        codebooks: np.ndarray,
+        rotation: np.ndarray | None = None,
+        **config: Any,
     ) -> "CodeLookupEmbedding":
         """A built layer that holds these codes and codebooks.
 
         Args:
             codes: integers `[stored rows, M]`.
             codebooks: floats `[M, K, entry width]`.
+            rotation: floats `[d, d]`, `d` the width less the additive
+                columns; the joined entries are multiplied by its transpose.
             **config: the constructor's other arguments; `input_dim` defaults
                 to the number of codes, `output_dim` to what the codebooks
                 give.
@@ -154,15 +219,25 @@ class CodeLookupEmbedding(TableLayer):
         config.setdefault(
             "output_dim", num_subspaces * (width - additive) + additive
         )
-        layer = cls(num_subspaces=num_subspaces, codebook_size=size, **config)
+        layer = cls(
+            num_subspaces=num_subspaces,
+            codebook_size=size,
+            rotated=rotation is not None,
+            **config,
+        )
         expected = (layer.stored_rows, layer.entry_dim)
         if (len(codes), width) != expected:
             raise ValueError(
                 "`codes` and `codebooks` must hold (rows, entry width) = "
                 f"{expected}. Received: {(len(codes), width)}"
             )
-        layer._codes_value = packing.pack(codes, size)
-        layer._codebooks_value = codebooks.reshape(-1, width)
+        store = packing.pack_bits if layer.bit_packed else packing.pack
+        layer._values = {
+            "codes": store(codes, size),
+            "codebooks": codebooks.reshape(-1, width),
+        }
+        if rotation is not None:
+            layer._values["rotation"] = np.asarray(rotation)
         layer.build()
         return layer
 
@@ -170,7 +245,7 @@ class CodeLookupEmbedding(TableLayer):
     def from_product_quantized(
         cls, layer: tf.keras.layers.Layer, **config: Any
     ) -> "CodeLookupEmbedding":
-        """Freezes a built `ProductQuantizedEmbedding`; see its `freeze`."""
+        """Freezes a built `QuantizedEmbedding`; see its `freeze`."""
         return layer.freeze(**config)
 
     @classmethod
@@ -181,6 +256,7 @@ class CodeLookupEmbedding(TableLayer):
         codebook_size: int = 256,
         *,
         counts: np.ndarray | None = None,
+        quantizer: str = "product",
         seed: int = 0,
         **config: Any,
     ) -> "CodeLookupEmbedding":
@@ -192,6 +268,8 @@ class CodeLookupEmbedding(TableLayer):
             codebook_size: `K`; more than `N` is cut to `N`.
             counts: `[N]` times each row occurs in the training data; popular
                 rows are then kept more exactly.
+            quantizer: "product"; "rotated", product quantization of rows
+                that are rotated first; or "residual".
             seed: of k-means.
             **config: the constructor's other arguments.
 
@@ -199,20 +277,28 @@ class CodeLookupEmbedding(TableLayer):
             ValueError: if the table is not `[N, D]` or not finite.
         """
         check_table(table)
-        quantizer = ProductQuantizer(
-            num_subspaces, min(codebook_size, len(table))
-        )
-        split = table.shape[1] - config.get("additive_dim", 0)
-        codebooks = quantizer.fit(table[:, :split], counts, seed=seed)
-        codes = quantizer.encode(table[:, :split], codebooks)
-        if split < table.shape[1]:
-            additive = fit_additive(
-                codes, table[:, split:], counts, quantizer.codebook_size
+        if quantizer not in QUANTIZERS:
+            raise ValueError(
+                f"`quantizer` must be one of {', '.join(QUANTIZERS)}. "
+                f"Received: quantizer={quantizer!r}"
             )
+        size = min(codebook_size, len(table))
+        method = QUANTIZERS[quantizer](num_subspaces, size)
+        split = table.shape[1] - config.get("additive_dim", 0)
+        rows, rotation = table[:, :split], None
+        if quantizer == "rotated":
+            rotation, codebooks = fit_rotated(rows, method, counts, seed=seed)
+        else:
+            codebooks = method.fit(rows, counts, seed=seed)
+        codes = method.encode(rows, codebooks, rotation)
+        if split < table.shape[1]:
+            additive = fit_additive(codes, table[:, split:], counts, size)
             codebooks = np.concatenate(
                 [codebooks, additive.reshape(*codebooks.shape[:2], -1)], -1
             )
-        return cls.from_codes(codes, codebooks, **config)
+        if quantizer == "residual":
+            config["additive_dim"] = table.shape[1]
+        return cls.from_codes(codes, codebooks, rotation, **config)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -221,6 +307,8 @@ class CodeLookupEmbedding(TableLayer):
             codebook_size=self.codebook_size,
             trainable_codebooks=self.trainable_codebooks,
             codebook_dtype=self.codebook_dtype,
+            bit_packed=self.bit_packed,
+            rotated=self.rotated,
         )
         return config
 

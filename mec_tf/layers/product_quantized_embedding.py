@@ -5,31 +5,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.layers.code_lookup_embedding import (
-    CodeLookupEmbedding,
-    check_table,
-)
-from mec_tf.layers.codebook_updates import over_replicas, reseed
-from mec_tf.layers.table_layer import TableLayer
+from mec_tf.layers.quantized_embedding import QuantizedEmbedding
 from mec_tf.layers.variables import add_raw_weight, raw
-from mec_tf.losses import (
-    CommitmentLoss,
-    ContrastiveQuantizationLoss,
-    PopularityWeightedRegularization,
-)
-from mec_tf.quantizers import ProductQuantizer, fit_additive, product
-
-CODEBOOK_UPDATES = ("ema", "gradient")
+from mec_tf.quantizers import ProductQuantizer, fit_rotated
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
-class ProductQuantizedEmbedding(TableLayer):
-    """A drop-in trainable `Embedding` that learns to live with its codes.
+class ProductQuantizedEmbedding(QuantizedEmbedding):
+    """A drop-in trainable `Embedding` whose sub-vectors learn codes.
 
-    Holds full-precision rows `s` and answers with their product-quantized
-    form `z`. Gradients pass straight through to the rows; the commitment
-    loss draws rows to their codes; codebooks follow the rows assigned to
-    them. `freeze()` then drops the rows and keeps codes and codebooks.
+    A row is cut into `num_subspaces` sub-vectors, each answered by the
+    nearest entry of its sub-space's codebook. `freeze()` then drops the rows
+    and keeps codes and codebooks.
 
     Args:
         input_dim: int, rows of the table.
@@ -37,26 +24,11 @@ class ProductQuantizedEmbedding(TableLayer):
         num_subspaces: int, `M`; divides `output_dim` less `additive_dim`.
             Default 4.
         codebook_size: int, `K`, up to 65,536. Default 256.
-        embeddings_initializer: Keras initializer of the rows. Default
-            "uniform". Codebooks start from the same initializer.
-        embeddings_regularizer: Keras regularizer of the whole table of
-            rows, as in `Embedding`. Default None.
-        embeddings_constraint: Keras constraint of the rows. Default None.
-        codebook_update: "ema" (moving averages of the assigned rows,
-            default) or "gradient" (their squared distance as a loss).
-        ema_decay: float in (0, 1), default 0.99.
-        commitment_weight: float, weight β of `mean ||s - z||²`. Default 0.1.
-        pwr_weight: float, weight α of popularity-weighted regularization.
-            The paper has 1e-4. Default 0: off.
-        contrastive_weight: float, weight λ of the contrastive loss. The
-            paper has 2e-3. Default 0: off.
-        num_negatives: int, hard negatives a row. Default 1.
-        temperature: float, of the contrastive loss. Default 1.
-        track_usage: bool, whether the layer reports the metrics
-            `<name>_usage` (share of codes in use) and `<name>_perplexity`.
-            Default False.
-        **kwargs: `additive_dim`, `private_rows`, `mask_zero`, `oov` as in
-            `TableLayer`, and those of `tf.keras.layers.Layer`.
+        rotated: bool, whether rows are rotated before they are cut, by a
+            matrix that `warm_start` learns (optimized product quantization).
+            It stays as it is in training and counts as bytes. Default False.
+        **kwargs: as in `QuantizedEmbedding`: the weights of the losses, how
+            codebooks move, initializer, first-order columns, `mask_zero`, …
 
     Input shape: integer ids of any shape; ragged ids too.
     Output shape: the same with `output_dim` added, in `compute_dtype`.
@@ -72,7 +44,8 @@ class ProductQuantizedEmbedding(TableLayer):
 
     Reference:
         "MEC" (arXiv 2502.15355), stage 1; straight-through codes and moving
-        averages as in VQ-VAE (arXiv 1711.00937).
+        averages as in VQ-VAE (arXiv 1711.00937); rotation as in "Optimized
+        product quantization" (PAMI 2014).
     """
 
     def __init__(
@@ -82,373 +55,62 @@ class ProductQuantizedEmbedding(TableLayer):
         num_subspaces: int = 4,
         codebook_size: int = 256,
         *,
-        embeddings_initializer: Any = "uniform",
-        embeddings_regularizer: Any = None,
-        embeddings_constraint: Any = None,
-        codebook_update: str = "ema",
-        ema_decay: float = 0.99,
-        commitment_weight: float = 0.1,
-        pwr_weight: float = 0.0,
-        contrastive_weight: float = 0.0,
-        num_negatives: int = 1,
-        temperature: float = 1.0,
-        track_usage: bool = False,
+        rotated: bool = False,
         **kwargs: Any,
     ):
-        super().__init__(input_dim, output_dim, **kwargs)
-        ProductQuantizer(num_subspaces, codebook_size).check_dim(
-            self.output_dim - self.additive_dim
-        )
-        if codebook_update not in CODEBOOK_UPDATES:
-            raise ValueError(
-                f"`codebook_update` must be one of {CODEBOOK_UPDATES}. "
-                f"Received: codebook_update={codebook_update!r}"
-            )
-        if not 0.0 < ema_decay < 1.0:
-            raise ValueError(
-                "`ema_decay` must lie between 0 and 1. "
-                f"Received: ema_decay={ema_decay}"
-            )
-        for name, weight in (
-            ("commitment_weight", commitment_weight),
-            ("pwr_weight", pwr_weight),
-            ("contrastive_weight", contrastive_weight),
-        ):
-            if not (np.isfinite(weight) and weight >= 0):
-                raise ValueError(
-                    f"`{name}` must be at least 0. Received: {name}={weight}"
-                )
-        self.num_subspaces = num_subspaces
+        self.num_codes = self.num_subspaces = num_subspaces
         self.codebook_size = codebook_size
-        self.embeddings_initializer = tf.keras.initializers.get(
-            embeddings_initializer
-        )
-        self.embeddings_regularizer = tf.keras.regularizers.get(
-            embeddings_regularizer
-        )
-        self.embeddings_constraint = tf.keras.constraints.get(
-            embeddings_constraint
-        )
-        self.codebook_update = codebook_update
-        self.ema_decay = ema_decay
-        self.commitment_weight = commitment_weight
-        self.pwr_weight = pwr_weight
-        self.contrastive_weight = contrastive_weight
-        self.num_negatives = num_negatives
-        self.temperature = temperature
-        self.track_usage = track_usage
-        self._commitment = CommitmentLoss()
-        self._pwr = PopularityWeightedRegularization()
-        self._contrastive = ContrastiveQuantizationLoss(
-            num_negatives=num_negatives, temperature=temperature
-        )
-        # Set while a train step is traced whose model does not say `training`.
-        self.learning = False
-        if track_usage:
-            self._usage = tf.keras.metrics.Mean(name=f"{self.name}_usage")
-            self._perplexity = tf.keras.metrics.Mean(
-                name=f"{self.name}_perplexity"
-            )
+        super().__init__(input_dim, output_dim, **kwargs)
+        self.rotated = rotated
 
-    @property
-    def split_dim(self) -> int:
-        """Columns cut into sub-vectors: `output_dim` less `additive_dim`."""
-        return self.output_dim - self.additive_dim
+    def make_quantizer(self) -> ProductQuantizer:
+        return ProductQuantizer(self.num_subspaces, self.codebook_size)
 
     def build(self, input_shape: Any = None) -> None:
-        books = (
-            self.num_subspaces,
-            self.codebook_size,
-            self.split_dim // self.num_subspaces,
-        )
-        self.embeddings = add_raw_weight(
-            self,
-            "embeddings",
-            (self.stored_rows, self.split_dim),
-            "float32",
-            _copy(self.embeddings_initializer),
-            trainable=True,
-            regularizer=self.embeddings_regularizer,
-            constraint=self.embeddings_constraint,
-        )
-        # A model that `fit` builds is built while a graph is traced.
-        with tf.init_scope():
-            start = np.asarray(_copy(self.embeddings_initializer)(books))
-        by_gradient = self.codebook_update == "gradient"
-        self.codebooks = add_raw_weight(
-            self, "codebooks", books, "float32", start, trainable=by_gradient
-        )
-        if not by_gradient:
-            # The last column counts: counts start at 1 and sums at the
-            # codebook, or the first step throws the codebooks away.
-            self.moving = add_raw_weight(
+        super().build(input_shape)
+        if self.rotated:
+            self.rotation = add_raw_weight(
                 self,
-                "moving",
-                books[:-1] + (books[-1] + 1,),
+                "rotation",
+                (self.split_dim, self.split_dim),
                 "float32",
-                np.concatenate([start, np.ones_like(start[..., :1])], -1),
+                np.eye(self.split_dim, dtype=np.float32),
             )
-        if self.additive_dim:
-            self.additive = add_raw_weight(
-                self,
-                "additive",
-                (self.num_subspaces * self.codebook_size, self.additive_dim),
-                "float32",
-                "zeros",
-                trainable=True,
-            )
-        self.popularity = add_raw_weight(
-            self, "popularity", (self.stored_rows,), "float32", "zeros"
-        )
-        self.built = True
 
-    def lookup(self, rows: tf.Tensor, training: bool) -> tf.Tensor:
-        flat_rows = tf.reshape(rows, [-1])
-        vectors = tf.gather(raw(self.embeddings), flat_rows)
-        parts = product.split(vectors, self.num_subspaces)
-        codebooks = tf.convert_to_tensor(raw(self.codebooks))
-        codes = product.nearest(tf.stop_gradient(parts), codebooks)
-        flat = product.flat_index(codes, self.codebook_size)
-        width = codebooks.shape[-1]
-        quantized = product.decode(
-            tf.gather(tf.reshape(codebooks, [-1, width]), flat)
-        )
-        if training or self.learning:
-            self._add_losses(flat_rows, vectors, quantized, codes, codebooks)
-            self._update_codebooks(parts, flat)
-        # Adds an exact zero, so that the frozen layer answers bit for bit.
-        passage = vectors - tf.stop_gradient(vectors)
-        answer = tf.stop_gradient(quantized) + passage
-        if self.additive_dim:
-            entries = tf.gather(raw(self.additive), flat)
-            answer = tf.concat([answer, tf.reduce_sum(entries, 1)], -1)
-        shape = tf.concat([tf.shape(rows), [self.output_dim]], axis=0)
-        answer = tf.reshape(answer, shape)
-        answer.set_shape(rows.shape + [self.output_dim])
-        return answer
+    def to_code_space(self, vectors: tf.Tensor) -> tf.Tensor:
+        if not self.rotated:
+            return vectors
+        return tf.matmul(vectors, raw(self.rotation))
 
-    def _add_losses(self, rows, vectors, quantized, codes, codebooks):
-        if self.commitment_weight:
-            losses = self._commitment.call(quantized, vectors)
-            self.add_loss(self.commitment_weight * tf.reduce_mean(losses))
-        if self.codebook_update == "gradient":
-            losses = self._commitment.call(vectors, quantized)
-            self.add_loss(tf.reduce_mean(losses))
-        if self.pwr_weight:
-            counts = tf.gather(raw(self.popularity), rows)
-            loss = self._pwr.of_batch(counts, vectors, codebooks)
-            self.add_loss(self.pwr_weight * loss)
-        if self.contrastive_weight:
-            loss = self._contrastive.of_codes(codes, vectors, codebooks)
-            self.add_loss(self.contrastive_weight * loss)
+    def from_code_space(self, vectors: tf.Tensor) -> tf.Tensor:
+        if not self.rotated:
+            return vectors
+        return tf.matmul(vectors, raw(self.rotation), transpose_b=True)
 
-    def _update_codebooks(self, parts, flat):
-        if self.codebook_update != "ema" and not self.track_usage:
-            return
-        size = self.num_subspaces * self.codebook_size
-        points = tf.stop_gradient(tf.transpose(parts, [1, 0, 2]))
-        counted = tf.concat([points, tf.ones_like(points[..., :1])], -1)
-        width = points.shape[-1]
-        sums = tf.math.unsorted_segment_sum(
-            tf.reshape(counted, [-1, width + 1]), tf.reshape(flat, [-1]), size
-        )
-        sums = tf.reshape(
-            sums, [self.num_subspaces, self.codebook_size, width + 1]
-        )
-        if self.codebook_update == "ema":
-            sums, seeds = over_replicas(sums, self._draw_seeds(points))
-            moving = raw(self.moving)
-            moved = moving + (1.0 - self.ema_decay) * (sums - moving)
-            moving.assign(reseed(moved, seeds))
-            codebooks = moving[..., :-1] / tf.maximum(moving[..., -1:], 1e-12)
-            raw(self.codebooks).assign(codebooks)
-        if self.track_usage:
-            shares = sums[..., -1] / tf.reduce_sum(
-                sums[..., -1], axis=-1, keepdims=True
-            )
-            used = tf.cast(shares > 0, tf.float32)
-            entropy = -tf.reduce_sum(tf.math.xlogy(shares, shares), axis=-1)
-            self._usage.update_state(tf.reduce_mean(used))
-            self._perplexity.update_state(tf.reduce_mean(tf.exp(entropy)))
-
-    def _draw_seeds(self, points):
-        """A random row of the batch for every code: `[M, K, d]`."""
-        drawn = tf.random.uniform(
-            [self.codebook_size], 0, tf.shape(points)[0], tf.int32
-        )
-        return tf.transpose(tf.gather(points, drawn), [1, 0, 2])
-
-    def adapt(self, ids: Any) -> None:
-        """Counts row popularity from ids of the training data.
-
-        Args:
-            ids: integer array or tensor of any shape, or a `tf.data.Dataset`
-                (or other iterable) of them. Adds to earlier counts; ids out
-                of range do not count.
-        """
-        batches = [ids] if hasattr(ids, "shape") else ids
-        counts = np.zeros(self.input_dim, np.int64)
-        for batch in batches:
-            flat = np.asarray(batch).reshape(-1).astype(np.int64)
-            flat = flat[(flat >= 0) & (flat < self.input_dim)]
-            counts += np.bincount(flat, minlength=self.input_dim)
-        self.add_counts(counts)
-
-    def add_counts(self, counts: np.ndarray) -> None:
-        """Adds `[input_dim]` training counts to the rows' popularity."""
-        if np.shape(counts) != (self.input_dim,):
-            raise ValueError(
-                f"`counts` must have shape ({self.input_dim},). "
-                f"Received shape {np.shape(counts)}"
-            )
-        if not self.built:
-            self.build()
-        kept = np.array(counts[: self.stored_rows], np.float32)
-        kept[0] += counts[self.stored_rows :].sum()
-        raw(self.popularity).assign_add(kept)
-
-    def warm_start(
-        self,
-        table: np.ndarray,
-        counts: np.ndarray | None = None,
-        *,
-        seed: int = 0,
-    ) -> None:
-        """Starts from a trained table: its rows, and k-means codebooks.
-
-        Rows are weighted by popularity (all alike where none is known); rows
-        that share row 0 enter by their mean. Additive columns are fitted to
-        the codes by least squares.
-
-        Args:
-            table: float `[input_dim, output_dim]`.
-            counts: `[input_dim]` training counts, added to the popularity
-                that `adapt` or `add_counts` left.
-            seed: of k-means.
-
-        Raises:
-            ValueError: if the shape differs or a value is not finite.
-        """
-        if np.shape(table) != (self.input_dim, self.output_dim):
-            raise ValueError(
-                f"`table` must be [{self.input_dim}, {self.output_dim}]. "
-                f"Received shape {np.shape(table)}"
-            )
-        check_table(table)
-        if not self.built:
-            self.build()
-        if counts is not None:
-            self.add_counts(counts)
-        weights = raw(self.popularity).numpy()
-        table = self._stored(table, counts)
-        vectors = np.ascontiguousarray(
-            table[:, : self.split_dim], dtype=np.float32
-        )
-        quantizer = ProductQuantizer(self.num_subspaces, self.codebook_size)
-        codebooks = quantizer.fit(vectors, weights, seed=seed)
-        raw(self.embeddings).assign(vectors)
-        raw(self.codebooks).assign(codebooks)
-        if self.codebook_update == "ema":
-            ones = np.ones_like(codebooks[..., :1])
-            raw(self.moving).assign(np.concatenate([codebooks, ones], -1))
-        if self.additive_dim:
-            additive = fit_additive(
-                quantizer.encode(vectors, codebooks),
-                np.asarray(table[:, self.split_dim :], np.float32),
-                weights,
-                self.codebook_size,
-            )
-            raw(self.additive).assign(additive)
-
-    def _stored(
-        self, table: np.ndarray, counts: np.ndarray | None
+    def fit_codebooks(
+        self, vectors: np.ndarray, weights: np.ndarray, seed: int
     ) -> np.ndarray:
-        """The stored rows; row 0 is the mean of those that share it."""
-        if self.stored_rows == self.input_dim:
-            return table
-        stored = np.array(table[: self.stored_rows], np.float32)
-        sharing = np.concatenate([table[:1], table[self.stored_rows :]])
-        weights = None
-        if counts is not None:
-            weights = np.append(counts[:1], counts[self.stored_rows :])
-        if weights is not None and not weights.sum():
-            weights = None
-        stored[0] = np.average(sharing, axis=0, weights=weights)
-        return stored
+        if not self.rotated:
+            return super().fit_codebooks(vectors, weights, seed)
+        rotation, codebooks = fit_rotated(
+            vectors, self.quantizer, weights, seed=seed
+        )
+        raw(self.rotation).assign(rotation)
+        return codebooks
 
     def encode(self) -> np.ndarray:
-        """Codes of every stored row: `[stored rows, M]`, packed."""
-        quantizer = ProductQuantizer(self.num_subspaces, self.codebook_size)
-        return quantizer.encode(
-            raw(self.embeddings).numpy(), raw(self.codebooks).numpy()
+        rotation = raw(self.rotation).numpy() if self.rotated else None
+        return self.quantizer.encode(
+            raw(self.embeddings).numpy(), raw(self.codebooks).numpy(), rotation
         )
 
-    def frozen_state(self) -> tuple[np.ndarray, np.ndarray]:
-        """Codes `[stored rows, M]` and codebooks `[M, K, entry width]`."""
-        codebooks = raw(self.codebooks).numpy()
-        if self.additive_dim:
-            additive = raw(self.additive).numpy()
-            shape = codebooks.shape[:-1] + (self.additive_dim,)
-            codebooks = np.concatenate(
-                [codebooks, additive.reshape(shape)], axis=-1
-            )
-        return self.encode(), codebooks
-
-    def freeze(
-        self,
-        state: tuple[np.ndarray, np.ndarray] | None = None,
-        **config: Any,
-    ) -> CodeLookupEmbedding:
-        """The same table as codes and codebooks only.
-
-        Args:
-            state: an earlier `frozen_state` to freeze instead of the present
-                one.
-            **config: other arguments of `CodeLookupEmbedding`, such as
-                `codebook_dtype="float16"` or `trainable_codebooks=True`.
-        """
-        codes, codebooks = self.frozen_state() if state is None else state
-        settings = {
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "additive_dim": self.additive_dim,
-            "private_rows": self.private_rows,
-            "mask_zero": self.mask_zero,
-            "oov": self.oov,
-            "name": self.name,
-        }
-        return CodeLookupEmbedding.from_codes(
-            codes, codebooks, **{**settings, **config}
-        )
+    def frozen_state(self) -> dict[str, np.ndarray]:
+        state = super().frozen_state()
+        if self.rotated:
+            state["rotation"] = raw(self.rotation).numpy()
+        return state
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        config.update(
-            num_subspaces=self.num_subspaces,
-            codebook_size=self.codebook_size,
-            embeddings_initializer=tf.keras.initializers.serialize(
-                self.embeddings_initializer
-            ),
-            embeddings_regularizer=tf.keras.regularizers.serialize(
-                self.embeddings_regularizer
-            ),
-            embeddings_constraint=tf.keras.constraints.serialize(
-                self.embeddings_constraint
-            ),
-            codebook_update=self.codebook_update,
-            ema_decay=self.ema_decay,
-            commitment_weight=self.commitment_weight,
-            pwr_weight=self.pwr_weight,
-            contrastive_weight=self.contrastive_weight,
-            num_negatives=self.num_negatives,
-            temperature=self.temperature,
-            track_usage=self.track_usage,
-        )
+        config.update(num_subspaces=self.num_subspaces, rotated=self.rotated)
         return config
-
-
-def _copy(initializer: Any) -> Any:
-    """A fresh one: Keras 2 warns where one instance fills two weights."""
-    if isinstance(initializer, tf.keras.initializers.Initializer):
-        return type(initializer).from_config(initializer.get_config())
-    return initializer

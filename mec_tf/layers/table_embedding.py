@@ -57,7 +57,9 @@ class TableEmbedding(TableLayer):
         )
         self.built = True
 
-    def lookup(self, rows: tf.Tensor, training: bool) -> tf.Tensor:
+    def lookup(
+        self, rows: tf.Tensor, training: bool, counted: tf.Tensor | None = None
+    ) -> tf.Tensor:
         return tf.gather(raw(self.embeddings), rows)
 
     def get_config(self) -> dict[str, Any]:

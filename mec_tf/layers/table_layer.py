@@ -54,9 +54,9 @@ class TableLayer(tf.keras.layers.Layer):
                     f"`{name}` must be a positive integer. "
                     f"Received: {name}={value!r}"
                 )
-        if not 0 <= additive_dim < output_dim:
+        if not 0 <= additive_dim <= output_dim:
             raise ValueError(
-                "`additive_dim` must be at least 0 and below `output_dim`. "
+                "`additive_dim` must lie between 0 and `output_dim`. "
                 f"Received: additive_dim={additive_dim}, "
                 f"output_dim={output_dim}"
             )
@@ -80,8 +80,14 @@ class TableLayer(tf.keras.layers.Layer):
         """Rows that take space: `private_rows`, or all."""
         return self.private_rows or self.input_dim
 
-    def lookup(self, rows: tf.Tensor, training: bool) -> tf.Tensor:
-        """Vectors `[..., output_dim]` of stored rows `[...]`."""
+    def lookup(
+        self, rows: tf.Tensor, training: bool, counted: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Vectors `[..., output_dim]` of stored rows `[...]`.
+
+        `counted` is False where a row stands in for an id out of range or
+        for padding, None where it never does.
+        """
         raise NotImplementedError
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -95,7 +101,12 @@ class TableLayer(tf.keras.layers.Layer):
         if self.stored_rows < self.input_dim:
             shared = ids >= tf.cast(self.stored_rows, ids.dtype)
             rows = tf.where(shared, tf.zeros_like(ids), ids)
-        vectors = tf.cast(self.lookup(rows, bool(training)), self.compute_dtype)
+        counted = valid
+        if self.mask_zero:
+            kept = tf.not_equal(ids, 0)
+            counted = kept if valid is None else tf.logical_and(valid, kept)
+        vectors = self.lookup(rows, bool(training), counted)
+        vectors = tf.cast(vectors, self.compute_dtype)
         if valid is None:
             return vectors
         return tf.where(valid[..., None], vectors, tf.zeros_like(vectors))

@@ -1,5 +1,6 @@
 """Contrastive loss with semi-synthetic hard negatives."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -61,21 +62,27 @@ class ContrastiveQuantizationLoss(tf.keras.losses.Loss):
         return -tf.nn.log_softmax(cosines / self.temperature, axis=-1)[:, 0]
 
     def of_codes(
-        self, codes: tf.Tensor, vectors: tf.Tensor, codebooks: tf.Tensor
+        self,
+        codes: tf.Tensor,
+        vectors: tf.Tensor,
+        codebooks: tf.Tensor,
+        join: Callable[[tf.Tensor], tf.Tensor] = product.decode,
     ) -> tf.Tensor:
         """The loss of rows under their codes.
 
         Args:
             codes: int32 `[n, M]`.
-            vectors: float `[n, M * d]`, the rows.
+            vectors: float `[n, D]`, the rows.
             codebooks: float `[M, K, d]`.
+            join: makes vectors `[..., D]` of entries `[..., M, d]`. Default:
+                joins them, as product quantization does.
 
         Returns:
-            Scalar; zero for a codebook of one code, which has no negatives.
+            `[n]`; zero for a codebook of one code, which has no negatives.
         """
         size, width = codebooks.shape[1:]
         if size == 1:
-            return tf.zeros([])
+            return tf.zeros_like(vectors[:, 0])
         negatives = [
             hard_negative(codes, size) for _ in range(self.num_negatives)
         ]
@@ -84,8 +91,7 @@ class ContrastiveQuantizationLoss(tf.keras.losses.Loss):
             tf.reshape(codebooks, [-1, width]),
             product.flat_index(candidates, size),
         )
-        # Keras 2 refuses `self(…)`, which reduces, under a strategy.
-        return tf.reduce_mean(self.call(product.decode(entries), vectors))
+        return self.call(join(entries), vectors)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -56,16 +56,24 @@ class PopularityWeightedRegularization(tf.keras.losses.Loss):
         weights = tf.cast(tf.reshape(y_true, [1, -1, 1]), y_pred.dtype)
         temperature = self.temperature
         if temperature is None:
-            nearest = tf.reduce_mean(tf.reduce_min(y_pred, axis=-1))
+            counted = tf.cast(weights > 0, y_pred.dtype)[..., 0]
+            nearest = tf.math.divide_no_nan(
+                tf.reduce_sum(counted * tf.reduce_min(y_pred, axis=-1)),
+                tf.reduce_sum(counted) * y_pred.shape[0],
+            )
             temperature = tf.stop_gradient(tf.maximum(nearest, 1e-12))
         soft = tf.nn.softmax(-y_pred / temperature, axis=-1)
         mass = tf.reduce_sum(weights * soft, axis=1)
-        usage = mass / tf.reduce_sum(weights)
+        usage = tf.math.divide_no_nan(mass, tf.reduce_sum(weights))
         entropy = -tf.reduce_sum(tf.math.xlogy(usage, usage), axis=-1)
         return math.log(y_pred.shape[-1]) - entropy
 
     def of_batch(
-        self, counts: tf.Tensor, vectors: tf.Tensor, codebooks: tf.Tensor
+        self,
+        counts: tf.Tensor,
+        parts: tf.Tensor,
+        codebooks: tf.Tensor,
+        present: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The loss of the table, estimated from rows drawn by popularity.
 
@@ -75,15 +83,19 @@ class PopularityWeightedRegularization(tf.keras.losses.Loss):
 
         Args:
             counts: float `[n]`, training counts `n_j` of the rows.
-            vectors: float `[n, M * d]`, the rows.
+            parts: float `[M, n, d]`, what each code of a row stands for:
+                its sub-vectors, or what each stage has left to quantize.
             codebooks: float `[M, K, d]`.
+            present: float `[n]`, 0 for rows that shall not count. Default:
+                all count.
 
         Returns:
             Scalar.
         """
         counts = tf.maximum(counts, 1.0)
         weights = popularity_weight(counts) / counts
-        parts = product.split(vectors, codebooks.shape[0])
+        if present is not None:
+            weights *= present
         norms = tf.reduce_sum(tf.square(parts), axis=-1, keepdims=True)
         gaps = tf.maximum(product.distances(parts, codebooks) + norms, 0.0)
         return self(weights, gaps)

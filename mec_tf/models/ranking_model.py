@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.field_embeddings import FieldEmbeddings, check_features
+from mec_tf.layers.masked_pooling import masked_pooling
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
 from mec_tf.layers.numeric_features import NumericFeatures
 from mec_tf.layers.table_embedding import TableEmbedding
@@ -29,14 +30,16 @@ class RankingModel(tf.keras.Model):
     that it loads again after they were replaced.
 
     Args:
-        categorical: `{feature: rows of its vocabulary}`, at least one.
+        categorical: `{feature: rows of its vocabulary}`, at least one,
+            sequences included.
         numeric: `{feature: (mean, std)}` of the signed logarithm of its
             values in the training data. Default: none.
         embedding_dim: int, width `D` of a feature's vector. Default 40.
         hidden_units: widths of the tower. Default (300, 300, 300).
         dropout: share of the tower's units dropped, in [0, 1). Default 0.
         embedding_l2: float, weight of the squared norm of the vectors that
-            a training example looks up, averaged over the batch. Default 0.
+            a training example looks up, averaged over the batch. A sequence
+            enters with the mean over its ids, padding left out. Default 0.
         embedding_layer: what to hold as tables instead of `TableEmbedding`:
             a callable `(feature, input_dim, output_dim, additive_dim) ->
             layer`, or a dict `{feature: layer}` for some of the features.
@@ -44,13 +47,18 @@ class RankingModel(tf.keras.Model):
             first-order weights.
         shared_tables: `{feature: other feature whose table it uses}`.
             Default: each feature has its own.
+        sequences: `{categorical feature: another, its target}`: features
+            whose input is a row of ids, such as the items that a user
+            touched. They use their target's table. Here their vectors are
+            averaged to one; `DIN` weighs them. Default: none.
         embeddings_initializer: Keras initializer of the default tables.
             Default: uniform in ±0.005.
         **kwargs: of `tf.keras.Model`: `name`, `dtype`, `trainable`.
 
     Input shape: a dict of `{feature: [batch]}` or `[batch, 1]`: integer ids
         for the categorical features, raw numbers, NaN where missing, for the
-        numeric ones. Other keys are ignored.
+        numeric ones. A sequence is `[batch, length]`, where ids of 0 and
+        below are padding. Other keys are ignored.
     Output shape: float32 logits `[batch, 1]`.
 
     Raises:
@@ -74,12 +82,19 @@ class RankingModel(tf.keras.Model):
         embedding_l2: float = 0.0,
         embedding_layer: EmbeddingLayer = None,
         shared_tables: Mapping[str, str] | None = None,
+        sequences: Mapping[str, str] | None = None,
         embeddings_initializer: Any = None,
         **kwargs: Any,
     ):
         numeric, shared_tables = dict(numeric or {}), dict(shared_tables or {})
         _check_features(categorical, numeric)
-        _check_shared(shared_tables, categorical)
+        sequences = dict(sequences or {})
+        _check_sequences(sequences, categorical, shared_tables)
+        owners = {
+            **shared_tables,
+            **{s: shared_tables.get(t, t) for s, t in sequences.items()},
+        }
+        _check_shared(owners, categorical)
         if int(embedding_dim) != embedding_dim or embedding_dim < 1:
             raise ValueError(
                 "`embedding_dim` must be a positive integer. "
@@ -99,6 +114,7 @@ class RankingModel(tf.keras.Model):
         self.dropout = dropout
         self.embedding_l2 = embedding_l2
         self.shared_tables = shared_tables
+        self.sequences = sequences
         if embeddings_initializer is None:
             embeddings_initializer = tf.keras.initializers.RandomUniform(
                 -EMBEDDING_SCALE, EMBEDDING_SCALE
@@ -107,7 +123,7 @@ class RankingModel(tf.keras.Model):
             embeddings_initializer
         )
         self.inner_dtype = kwargs.get("dtype")
-        fields = {name: shared_tables.get(name, name) for name in categorical}
+        fields = {name: owners.get(name, name) for name in categorical}
         self.field_embeddings = FieldEmbeddings(
             self._make_tables(embedding_layer, fields),
             fields,
@@ -126,13 +142,14 @@ class RankingModel(tf.keras.Model):
         """A model of the features of a `mec_tf.data.Log`.
 
         Args:
-            log: has `vocabularies[feature].size` and
-                `numeric[feature].mean` and `.std`.
+            log: has `vocabularies[feature].size`,
+                `numeric[feature].mean` and `.std`, and `schema.sequences`.
             **kwargs: the constructor's other arguments.
         """
         sizes = {name: v.size for name, v in log.vocabularies.items()}
         numeric = {name: (s.mean, s.std) for name, s in log.numeric.items()}
-        return cls(sizes, numeric, **kwargs)
+        sequences = log.schema.sequences
+        return cls(sizes, numeric, **{"sequences": sequences, **kwargs})
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -155,20 +172,7 @@ class RankingModel(tf.keras.Model):
         self, inputs: Mapping[str, Any], training: bool = False
     ) -> tf.Tensor:
         check_features(inputs, self.feature_names)
-        embedded = self.field_embeddings(
-            {name: tf.reshape(inputs[name], [-1]) for name in self.categorical}
-        )
-        vectors = tf.stack(
-            [
-                tf.cast(embedded[name], self.compute_dtype)
-                for name in self.categorical
-            ],
-            axis=1,
-        )
-        if training and self.embedding_l2:
-            squares = tf.square(tf.cast(vectors, tf.float32))
-            norms = tf.reduce_sum(squares, axis=[1, 2])
-            self.add_loss(self.embedding_l2 * tf.reduce_mean(norms))
+        vectors = self._vectors(inputs, training)
         numbers = None
         if self.numeric_features is not None:
             columns = [
@@ -178,13 +182,56 @@ class RankingModel(tf.keras.Model):
             numbers = self.numeric_features(tf.stack(columns, axis=1))
         return self.logits(vectors, numbers, training)
 
+    def _vectors(self, inputs: Mapping[str, Any], training: bool) -> tf.Tensor:
+        """One vector a feature: `[batch, fields, width]`."""
+        plain = [n for n in self.categorical if n not in self.sequences]
+        ids = {name: tf.reshape(inputs[name], [-1]) for name in plain}
+        masks = {}
+        for name, target in self.sequences.items():
+            ids[name], masks[name] = _mask_padding(
+                name, inputs[name], ids[target]
+            )
+        embedded = {
+            name: tf.cast(rows, self.compute_dtype)
+            for name, rows in self.field_embeddings(ids).items()
+        }
+        vectors = tf.stack([embedded[name] for name in plain], axis=1)
+        if training and self.embedding_l2:
+            norms = tf.reduce_sum(_square_norms(vectors), axis=1)
+            for name, mask in masks.items():
+                norms += masked_pooling(_square_norms(embedded[name]), mask)
+            self.add_loss(self.embedding_l2 * tf.reduce_mean(norms))
+        if not masks:
+            return vectors
+        pooled = [
+            self.pool(name, embedded[name], mask, embedded[target])
+            for (name, target), mask in zip(
+                self.sequences.items(), masks.values(), strict=True
+            )
+        ]
+        return tf.concat([vectors, tf.stack(pooled, axis=1)], axis=1)
+
+    def pool(
+        self, name: str, vectors: tf.Tensor, mask: tf.Tensor, target: tf.Tensor
+    ) -> tf.Tensor:
+        """One vector of a sequence, `[batch, width]`; here the mean.
+
+        Args:
+            name: the sequence feature.
+            vectors: `[batch, length, width]`.
+            mask: bool `[batch, length]`, False at padding.
+            target: the target's vector, `[batch, width]`.
+        """
+        return masked_pooling(vectors, mask)
+
     def logits(
         self, vectors: tf.Tensor, numbers: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
         """Logits, float32 `[batch, 1]`.
 
         Args:
-            vectors: `[batch, fields, embedding_dim + additive_dim]`.
+            vectors: `[batch, fields, embedding_dim + additive_dim]`, a
+                field for each categorical feature, sequences last.
             numbers: standardized numeric features `[batch, n]`, or None.
             training: whether to drop units.
         """
@@ -259,6 +306,7 @@ class RankingModel(tf.keras.Model):
                 name: serialize_unbuilt(table) for name, table in tables.items()
             },
             shared_tables=dict(self.shared_tables),
+            sequences=dict(self.sequences),
             embeddings_initializer=tf.keras.initializers.serialize(
                 self.embeddings_initializer
             ),
@@ -288,6 +336,39 @@ def _check_features(categorical, numeric):
             "`categorical` and `numeric` must have no feature in common. "
             f"Received in both: {twice}"
         )
+
+
+def _check_sequences(sequences, categorical, shared_tables):
+    for name, target in sequences.items():
+        known = {name, target} <= set(categorical)
+        if not known or target in sequences or name in shared_tables:
+            raise ValueError(
+                "`sequences` must map categorical features that are not in "
+                "`shared_tables` to others that are no sequences. Received: "
+                f"{name!r}: {target!r}"
+            )
+
+
+def _mask_padding(name, ids, target_ids):
+    """The ids `[batch, length]`, and which of them are not padding.
+
+    In place of padding the target's row is looked up. Row 0 would swamp what
+    tables learn from their lookups: popularity, codebooks by moving averages.
+    """
+    ids = tf.convert_to_tensor(ids)
+    if len(ids.shape) != 2:
+        raise ValueError(
+            f"`inputs` must hold ids [batch, length] at {name!r}. Received "
+            f"shape {tuple(ids.shape)}"
+        )
+    mask = ids > 0
+    return tf.where(mask, ids, tf.cast(target_ids[:, None], ids.dtype)), mask
+
+
+def _square_norms(vectors):
+    """Squared lengths, float32 `[batch, n, 1]`, of `[batch, n, width]`."""
+    squares = tf.square(tf.cast(vectors, tf.float32))
+    return tf.reduce_sum(squares, axis=-1, keepdims=True)
 
 
 def _check_shared(shared_tables, categorical):

@@ -4,11 +4,17 @@ from mec_tf.quantizers.additive import fit_additive
 from mec_tf.quantizers.kmeans import weighted_kmeans
 from mec_tf.quantizers.packing import code_dtype, pack
 from mec_tf.quantizers.product_quantizer import ProductQuantizer
+from mec_tf.quantizers.quantizer import Quantizer
+from mec_tf.quantizers.residual_quantizer import ResidualQuantizer
+from mec_tf.quantizers.rotation import fit_rotated
 
 __all__ = [
     "ProductQuantizer",
+    "Quantizer",
+    "ResidualQuantizer",
     "code_dtype",
     "fit_additive",
+    "fit_rotated",
     "pack",
     "weighted_kmeans",
 ]

@@ -64,6 +64,31 @@ def weighted_kmeans(
     return centroids
 
 
+def sample_points(
+    points: np.ndarray,
+    weights: np.ndarray | None,
+    num_centroids: int,
+    *,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points that k-means for so many centroids looks at.
+
+    Args:
+        points: `[n, d]`.
+        weights: `[n]` or None.
+        num_centroids: `K`.
+        seed: of NumPy's generator.
+
+    Returns:
+        float32 points and their weights: all of them, or a sample drawn by
+        weight.
+    """
+    usable = _usable_weights(weights, len(points))
+    limit = num_centroids * POINTS_PER_CENTROID
+    drawn, usable = _sample(points, usable, limit, np.random.default_rng(seed))
+    return np.asarray(drawn, np.float32), usable
+
+
 def _usable_weights(weights: np.ndarray | None, size: int) -> np.ndarray:
     if weights is None:
         return np.ones(size)

@@ -7,12 +7,11 @@ import tensorflow as tf
 
 from mec_tf.quantizers import packing, product
 from mec_tf.quantizers.kmeans import weighted_kmeans
-
-CHUNK_ROWS = 65536
+from mec_tf.quantizers.quantizer import Quantizer
 
 
 @dataclasses.dataclass(frozen=True)
-class ProductQuantizer:
+class ProductQuantizer(Quantizer):
     """Splits vectors into sub-vectors, each replaced by its nearest code.
 
     Args:
@@ -47,6 +46,10 @@ class ProductQuantizer:
             )
         packing.code_dtype(self.codebook_size)
 
+    @property
+    def num_codes(self) -> int:
+        return self.num_subspaces
+
     def check_dim(self, dim: int) -> None:
         """Raises ValueError unless `num_subspaces` divides `dim`."""
         if dim < 1 or dim % self.num_subspaces:
@@ -56,6 +59,18 @@ class ProductQuantizer:
                 f"width to divide={dim}"
             )
 
+    def entry_dim(self, dim: int) -> int:
+        return dim // self.num_subspaces
+
+    def assign(
+        self, vectors: tf.Tensor, codebooks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        parts = product.split(vectors, self.num_subspaces)
+        return product.nearest(tf.stop_gradient(parts), codebooks), parts
+
+    def join(self, entries: tf.Tensor) -> tf.Tensor:
+        return product.decode(entries)
+
     def fit(
         self,
         table: np.ndarray,
@@ -63,18 +78,8 @@ class ProductQuantizer:
         *,
         seed: int = 0,
     ) -> np.ndarray:
-        """Codebooks by weighted k-means, one run a sub-space.
-
-        Args:
-            table: float `[N, D]`, finite (may be memory-mapped).
-            weights: `[N]` row weights, by default all one.
-            seed: of the k-means seeds.
-
-        Returns:
-            float32 `[M, K, D / M]`.
-        """
         self.check_dim(table.shape[1])
-        width = table.shape[1] // self.num_subspaces
+        width = self.entry_dim(table.shape[1])
         return np.stack(
             [
                 weighted_kmeans(
@@ -86,24 +91,3 @@ class ProductQuantizer:
                 for part in range(self.num_subspaces)
             ]
         )
-
-    def encode(self, table: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
-        """Nearest codes, packed: uint8 or uint16 `[N, M]`; in chunks."""
-        self.check_dim(table.shape[1])
-        codes = np.empty(
-            (len(table), self.num_subspaces),
-            packing.code_dtype(self.codebook_size),
-        )
-        books = tf.constant(codebooks, tf.float32)
-        for start in range(0, len(table), CHUNK_ROWS):
-            rows = np.asarray(table[start : start + CHUNK_ROWS], np.float32)
-            parts = product.split(tf.constant(rows), self.num_subspaces)
-            nearest = product.nearest(parts, books)
-            codes[start : start + len(rows)] = nearest.numpy()
-        return codes
-
-    def decode(self, codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
-        """Vectors of `codes`: float32 `[n, D]`."""
-        flat = np.concatenate(list(np.asarray(codebooks, np.float32)))
-        offsets = np.arange(self.num_subspaces) * self.codebook_size
-        return flat[codes.astype(np.int64) + offsets].reshape(len(codes), -1)

@@ -74,7 +74,11 @@ def test_compress_writes_everything(tmp_path, capsys):
     )["probability"]
     assert ((answer > 0) & (answer < 1)).numpy().all()
     capsys.readouterr()
-    for path in (report["export_dir"], str(out / "model.keras")):
+    for path in (
+        report["export_dir"],
+        str(out / "model.keras"),
+        str(out / "codes.safetensors"),
+    ):
         assert run(["mec-tf", "inspect", path]) == 0
         printed = capsys.readouterr().out
         assert f"{small['bytes']:,}" in printed

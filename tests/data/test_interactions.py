@@ -103,3 +103,74 @@ def test_refuses_missing_file_and_no_negatives(path):
         interactions(path.with_name("nowhere.txt"))
     with pytest.raises(ValueError, match="negatives=0"):
         interactions(path, negatives=0)
+
+
+def histories(log, split):
+    """Rows of a split: user and item, and the history's items."""
+    ids, _ = decoded(log, split)
+    values = np.concatenate([[-1], log.vocabularies["history"].values])
+    batches = [f["history"].numpy() for f, _ in log.dataset(split, 7)]
+    return ids, values[np.concatenate(batches)]
+
+
+def test_history_is_what_came_before(path, touched):
+    log = interactions(path, history_length=4)
+    assert log.vocabularies["history"] is log.vocabularies["item"]
+    seen = dict.fromkeys(touched, 0)
+    for split in log.splits:
+        ids, found = histories(log, split)
+        assert found.shape == (len(ids), 4)
+        # A positive row, then its two negatives.
+        assert (found[0::3] == found[1::3]).all()
+        assert (found[0::3] == found[2::3]).all()
+        for user, history in zip(ids[::3, 0], found[::3], strict=True):
+            before = touched[user][: seen[user]][::-1][:4].tolist()
+            # Items of no training row are unknown: no items, as padding.
+            known = set(log.vocabularies["item"].values)
+            before = [item if item in known else -1 for item in before]
+            assert history.tolist() == before + [-1] * (4 - len(before))
+            seen[user] += 1
+    assert seen == {user: len(items) for user, items in touched.items()}
+
+
+def test_history_does_not_hang_on_the_order_of_users(tmp_path):
+    path = tmp_path / "mixed.txt"
+    path.write_text("2 5\n1 6\n2 7\n1 5\n2 6\n3 8\n3 9\n")
+    log = interactions(path, negatives=1, history_length=2)
+    ids, found = histories(log, "train")
+    assert ids[::2].tolist() == [[2, 5], [1, 6], [1, 5], [3, 8], [3, 9]]
+    assert found[::2].tolist() == [
+        [-1, -1], [-1, -1], [6, -1], [-1, -1], [8, -1]
+    ]  # fmt: skip
+    ids, found = histories(log, "test")
+    # Item 7 is in no training row.
+    assert found[::2].tolist() == [[-1, 5]]
+
+
+def test_history_changes_nothing_else(path):
+    plain = interactions(path)
+    with_history = interactions(path, history_length=3)
+    for split in plain.splits:
+        for one, other in zip(
+            decoded(plain, split), decoded(with_history, split), strict=True
+        ):
+            assert np.array_equal(one, other)
+    assert "history" not in plain.schema.features
+    assert "history" not in next(iter(plain.dataset("test", 2)))[0]
+
+
+def test_counts_of_the_history(path):
+    log = interactions(path, history_length=4)
+    _, found = histories(log, "train")
+    items = log.vocabularies["item"]
+    ids = items.encode(found.ravel())
+    expected = np.bincount(ids, minlength=items.size)
+    assert expected[0] > 0
+    assert log.counts["history"][0] == 0
+    assert np.array_equal(log.counts["history"][1:], expected[1:])
+    assert np.array_equal(log.counts["item"], items.counts)
+
+
+def test_refuses_a_negative_history_length(path):
+    with pytest.raises(ValueError, match="history_length=-1"):
+        interactions(path, history_length=-1)

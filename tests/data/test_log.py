@@ -113,3 +113,59 @@ def test_refuses_bad_arguments(log):
 
 def test_repr_gives_sizes(log):
     assert "train 70, validation 20, test 10" in repr(log)
+
+
+def log_of_sequences(**changes):
+    columns = {
+        "a": ["p", "q", "p", "p", "q"],
+        "seen": [["q", None], ["p", "q"], ["x", None], ["p", ""], ["q", "p"]],
+        "y": [0, 1, 0, 1, 1],
+    }
+    return Log.from_columns(
+        "tiny",
+        Schema("y", ("a",), sequences={"seen": "a"}),
+        {**columns, **changes},
+        split=[0, 0, 0, 1, 2],
+    )
+
+
+def test_sequences_share_a_vocabulary():
+    log = log_of_sequences()
+    rows = {s: next(iter(log.dataset(s, 9)))[0]["seen"] for s in log.splits}
+    assert {s: r.numpy().tolist() for s, r in rows.items()} == {
+        "train": [[2, 0], [1, 2], [0, 0]],
+        "validation": [[1, 0]],
+        "test": [[2, 1]],
+    }
+    assert log.dataset("train", 2).element_spec[0]["seen"] == tf.TensorSpec(
+        [None, 2], tf.int32
+    )
+    assert log.counts["seen"].tolist() == [0, 1, 2]
+    assert log.counts["a"].tolist() == [0, 2, 1]
+    assert "1 categorical columns with 3 table rows" in repr(log)
+    assert "1 sequences" in repr(log)
+
+
+def test_shuffled_sequences_stay_with_their_rows():
+    n = 50
+    log = Log.from_columns(
+        "tiny",
+        Schema("y", ("a",), sequences={"seen": "a"}),
+        {"a": np.arange(n), "seen": np.arange(n)[:, None], "y": np.ones(n)},
+        split=[0] * (n - 2) + [1, 2],
+    )
+    for features, _ in log.dataset("train", 8, shuffle=True):
+        assert np.array_equal(features["a"], features["seen"][:, 0])
+
+
+def test_refuses_sequences_that_are_flat_or_missing(log):
+    with pytest.raises(ValueError, match=r"\(5,\)"):
+        log_of_sequences(seen=["p"] * 5)
+    with pytest.raises(ValueError, match="`sequences` must have the keys"):
+        Log(
+            "x",
+            Schema("y", ("user", "item"), ("x",), sequences={"seen": "item"}),
+            {c: log.vocabularies[c] for c in ("user", "item")},
+            log.numeric,
+            log._rows,
+        )

@@ -364,3 +364,11 @@ def test_other_files(tmp_path, table):
     with pytest.raises(ValueError, match="cut.csv.gz"):
         read(tmp_path / "cut.csv.gz", tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_refuses_a_schema_with_sequences(tmp_path):
+    path = write_csv(tmp_path / "log.csv", "click,item\n0,1\n1,2\n")
+    schema = Schema("click", ("item",), sequences={"history": "item"})
+    with pytest.raises(ValueError, match="`schema`.*'history': 'item'"):
+        read(path, tmp_path / "cache", schema=schema)
+    assert not (tmp_path / "cache").exists()

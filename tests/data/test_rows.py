@@ -11,14 +11,14 @@ def make_rows(n):
 
 
 def test_batches_in_order():
-    batches = [ids for ids, _, _ in make_rows(10).batches(4)]
+    batches = [rows.ids for rows in make_rows(10).batches(4)]
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert np.concatenate(batches)[:, 0].tolist() == list(range(0, 20, 2))
 
 
 def test_shuffled_batches_hold_each_row_once():
     rng = np.random.default_rng(0)
-    batches = [ids for ids, _, _ in make_rows(10).batches(4, rng)]
+    batches = [rows.ids for rows in make_rows(10).batches(4, rng)]
     assert [len(batch) for batch in batches] == [4, 4, 2]
     found = np.concatenate(batches)[:, 0]
     assert found.tolist() != list(range(0, 20, 2))
@@ -40,3 +40,6 @@ def test_windows_hold_each_row_once_and_mix():
 def test_refuses_unequal_lengths():
     with pytest.raises(ValueError, match=r"\[2, 2, 3\]"):
         Rows(np.zeros((2, 1)), np.zeros((2, 0)), np.zeros(3))
+    sequences = {"s": np.zeros((3, 4))}
+    with pytest.raises(ValueError, match=r"\[2, 2, 2, 3\]"):
+        Rows(np.zeros((2, 1)), np.zeros((2, 0)), np.zeros(2), sequences)

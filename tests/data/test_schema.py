@@ -7,8 +7,24 @@ from mec_tf.data import Schema, infer_schema
 
 
 def test_round_trip():
-    schema = Schema("y", ("a", "b"), ("x",), timestamp="t", strings=("b",))
-    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+    schema = Schema(
+        "y",
+        ("a", "b"),
+        ("x",),
+        timestamp="t",
+        strings=("b",),
+        sequences={"s": "b"},
+    )
+    twin = Schema.from_dict(json.loads(json.dumps(schema.to_dict())))
+    assert twin == schema and hash(twin) == hash(schema)
+
+
+def test_sequences_are_features_and_go_with_their_columns():
+    schema = Schema("y", ("a", "b"), ("x",), sequences={"s": "b", "r": "a"})
+    assert schema.features == ("a", "b", "x", "s", "r")
+    assert schema.drop(("b",)).sequences == {"r": "a"}
+    assert schema.drop(("r",)).sequences == {"s": "b"}
+    assert "s  sequence of b" in str(schema)
 
 
 def test_prints_each_column():
@@ -39,6 +55,8 @@ def test_is_frozen_and_takes_lists():
         ({"categorical": "abc"}, "'abc'"),
         ({"categorical": ("a",), "strings": ("b",)}, r"\['b'\]"),
         ({"categorical": ("",)}, "''"),
+        ({"categorical": ("a",), "sequences": {"a": "a"}}, r"\['a'\]"),
+        ({"categorical": ("a",), "sequences": {"s": "b"}}, r"\['b'\]"),
     ],
 )
 def test_refuses(arguments, message):

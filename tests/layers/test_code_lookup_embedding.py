@@ -204,3 +204,51 @@ def test_bad_arguments(arguments, message):
         CodeLookupEmbedding(
             **{"input_dim": 6, "output_dim": 4, "num_subspaces": 2, **arguments}
         )
+
+
+@pytest.mark.parametrize("quantizer", ["product", "rotated", "residual"])
+@pytest.mark.parametrize("additive", [0, 1])
+def test_from_table_by_each_quantizer(quantizer, additive):
+    table = np.random.default_rng(0).normal(size=(300, 6 + additive))
+    layers = [
+        CodeLookupEmbedding.from_table(
+            table,
+            2,
+            64,
+            quantizer=quantizer,
+            additive_dim=additive,
+            bit_packed=bit_packed,
+        )
+        for bit_packed in (False, True)
+    ]
+    ids = np.array([[0, 299], [7, 300]])
+    answer = layers[0](ids).numpy()
+    np.testing.assert_array_equal(layers[1](ids), answer)
+    np.testing.assert_array_equal(layers[1].row_codes(), layers[0].row_codes())
+    np.testing.assert_array_equal(answer[1, 1], 0.0)
+    gap = np.square(layers[0](np.arange(300)) - table)[:, :6].sum()
+    assert gap < 0.7 * np.square(table[:, :6]).sum()
+
+
+def test_contract_of_packed_and_rotated_codes():
+    run_layer_test(
+        CodeLookupEmbedding,
+        {
+            "input_dim": 6,
+            "output_dim": 4,
+            "num_subspaces": 2,
+            "codebook_size": 4,
+            "bit_packed": True,
+            "rotated": True,
+        },
+        np.array([[1, 2, 0], [4, 5, 3]], "int32"),
+        expected_output_shape=(2, 3, 4),
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=3,
+        supports_ragged=True,
+    )
+
+
+def test_unknown_quantizer_is_refused():
+    with pytest.raises(ValueError, match="`quantizer` must be one of product"):
+        CodeLookupEmbedding.from_table(np.ones((4, 2)), 2, quantizer="x")

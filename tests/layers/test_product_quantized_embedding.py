@@ -3,9 +3,8 @@ import pytest
 import tensorflow as tf
 
 from mec_tf.layers import ProductQuantizedEmbedding
-from mec_tf.layers.product_quantized_embedding import fit_additive
 from mec_tf.losses import PopularityWeightedRegularization
-from mec_tf.quantizers import ProductQuantizer
+from mec_tf.quantizers import ProductQuantizer, fit_additive, product
 from tests.harness import raw_variable, run_layer_test
 
 IDS = np.array([[1, 2, 0], [4, 5, 3]], "int32")
@@ -202,7 +201,7 @@ def test_pwr_weight_adds_that_loss():
     layer.add_counts(counts)
     expected = PopularityWeightedRegularization().of_batch(
         tf.constant(counts[IDS.reshape(-1)], tf.float32),
-        tf.constant(TABLE[IDS.reshape(-1)]),
+        product.split(tf.constant(TABLE[IDS.reshape(-1)]), 2),
         tf.constant(value(layer.codebooks)),
     )
     layer(IDS, training=True)
@@ -375,3 +374,66 @@ def test_fit_builds_and_trains_rows_and_codebooks(jit_compile):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ProductQuantizedEmbedding(6, 4, **arguments)
+
+
+def test_ids_out_of_range_and_padding_leave_codebooks_alone():
+    layer = started(mask_zero=True, commitment_weight=0.5, pwr_weight=0.5)
+    layer.adapt(np.arange(30))
+    clean = started(mask_zero=True, commitment_weight=0.5, pwr_weight=0.5)
+    clean.adapt(np.arange(30))
+    layer(np.array([3, -1, 0, 30, 7, 0]), training=True)
+    clean(np.array([3, 7]), training=True)
+    np.testing.assert_allclose(value(layer.moving), value(clean.moving))
+    np.testing.assert_allclose(
+        [float(x) for x in layer.losses], [float(x) for x in clean.losses]
+    )
+
+
+def test_an_empty_batch_moves_nothing():
+    layer = started(commitment_weight=0.5, pwr_weight=0.5, track_usage=True)
+    before = value(layer.moving)
+    layer(np.zeros([0], "int32"), training=True)
+    np.testing.assert_array_equal(value(layer.moving), before)
+    assert all(np.isfinite(float(loss)) for loss in layer.losses)
+
+
+@pytest.mark.parametrize("additive", [0, 1])
+def test_rotation_loses_less_and_freezes(additive):
+    # Correlated columns, which sub-spaces cut apart.
+    mixing = RNG.normal(size=(2, 8))
+    table = RNG.normal(size=(400, 2)) @ mixing
+    table = np.concatenate([table, RNG.normal(size=(400, additive))], 1)
+    table = table.astype("float32")
+    errors = []
+    for rotated in (False, True):
+        layer = ProductQuantizedEmbedding(
+            400, 8 + additive, 4, 16, rotated=rotated, additive_dim=additive
+        )
+        layer.warm_start(table)
+        ids = np.arange(400)
+        answer = layer(ids).numpy()
+        errors.append(np.square(answer - table)[:, :8].sum())
+        np.testing.assert_allclose(layer.freeze()(ids), answer, atol=1e-5)
+    assert errors[1] < 0.7 * errors[0]
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer(ids, training=True)[:, :8])
+    gradient = tape.gradient(total, raw_variable(layer.embeddings))
+    np.testing.assert_allclose(tf.convert_to_tensor(gradient), 1.0)
+
+
+def test_contract_with_rotation():
+    run_layer_test(
+        ProductQuantizedEmbedding,
+        {
+            "input_dim": 6,
+            "output_dim": 4,
+            "num_subspaces": 2,
+            "codebook_size": 4,
+            "rotated": True,
+        },
+        IDS,
+        expected_output_shape=(2, 3, 4),
+        expected_num_trainable_weights=1,
+        expected_num_non_trainable_weights=4,
+        supports_ragged=True,
+    )

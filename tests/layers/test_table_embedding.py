@@ -53,7 +53,7 @@ def test_gradients_are_sparse():
     [
         ({"input_dim": 0}, "`input_dim` must be .* input_dim=0"),
         ({"output_dim": 1.5}, "`output_dim` must be .* output_dim=1.5"),
-        ({"additive_dim": 4}, "`additive_dim` .* additive_dim=4"),
+        ({"additive_dim": 9}, "`additive_dim` .* additive_dim=9"),
         ({"private_rows": 7}, "`private_rows` .* private_rows=7"),
         ({"private_rows": 0}, "`private_rows` .* private_rows=0"),
         ({"oov": 6}, "`oov` must be"),

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from mec_tf.losses import PopularityWeightedRegularization
 from mec_tf.losses.popularity_weighted_regularization import popularity_weight
+from mec_tf.quantizers import product
 from tests.losses.finite_differences import assert_gradients_match
 
 RNG = np.random.default_rng(0)
@@ -53,7 +54,8 @@ def test_gradients_reach_rows_and_codebooks():
     vectors, codebooks = RNG.normal(size=(5, 4)), RNG.normal(size=(2, 3, 2))
     loss = PopularityWeightedRegularization(temperature=1.3)
     assert_gradients_match(
-        lambda s, c: loss.of_batch(counts, s, c), [vectors, codebooks]
+        lambda s, c: loss.of_batch(counts, product.split(s, 2), c),
+        [vectors, codebooks],
     )
 
 
@@ -62,11 +64,11 @@ def test_zero_at_equal_usage_else_positive():
     loss = PopularityWeightedRegularization(temperature=0.5)
     counts = tf.constant([1.0, 4.0, 2.0])
     # Weights / counts: 1, 2 / 4, 1 / 2.
-    balanced = tf.constant([[-1.0], [1.0], [1.0]])
+    balanced = tf.constant([[[-1.0], [1.0], [1.0]]])
     np.testing.assert_allclose(
         loss.of_batch(counts, balanced, codebooks), 0.0, atol=1e-6
     )
-    crowded = tf.constant([[-1.0], [-1.0], [-0.9]])
+    crowded = tf.constant([[[-1.0], [-1.0], [-0.9]]])
     with tf.GradientTape() as tape:
         tape.watch([crowded, codebooks])
         value = loss.of_batch(counts, crowded, codebooks)
@@ -78,7 +80,7 @@ def test_zero_at_equal_usage_else_positive():
 def test_default_temperature_is_finite_where_rows_sit_on_codes():
     codebooks = tf.constant([[[-1.0], [1.0]]])
     value = PopularityWeightedRegularization().of_batch(
-        tf.ones([2]), tf.constant([[1.0], [1.0]]), codebooks
+        tf.ones([2]), tf.constant([[[1.0], [1.0]]]), codebooks
     )
     np.testing.assert_allclose(value, np.log(2.0), rtol=1e-6)
 
@@ -93,7 +95,7 @@ def test_batches_by_popularity_estimate_the_whole_table():
     def of_batch(rows):
         return loss.of_batch(
             tf.constant(counts[rows], tf.float64),
-            tf.constant(vectors[rows]),
+            product.split(tf.constant(vectors[rows]), 2),
             tf.constant(codebooks),
         )
 

@@ -11,11 +11,11 @@ from mec_tf.layers import (
     ProductQuantizedEmbedding,
     TableEmbedding,
 )
-from mec_tf.models import DLRM, DCNv2, DeepFM
+from mec_tf.models import DLRM, GDCN, PNN, DCNv2, DeepFM, FiBiNET
 from mec_tf.models.ranking_model import EMBEDDING_SCALE
 from tests.harness import raw_variable
 
-MODELS = [DeepFM, DCNv2, DLRM]
+MODELS = [DeepFM, DCNv2, DLRM, FiBiNET, GDCN, PNN]
 RNG = np.random.default_rng(0)
 # Out of order: Keras 2 sorts the items of a dict, Keras 3 does not.
 CATEGORICAL = {"user id": 30, "city": 10, "home": 10}
@@ -222,6 +222,7 @@ def test_from_log():
     log = types.SimpleNamespace(
         vocabularies={"a": types.SimpleNamespace(size=7)},
         numeric={"x": types.SimpleNamespace(mean=1.0, std=2.0)},
+        schema=types.SimpleNamespace(sequences={}),
     )
     model = DLRM.from_log(log, embedding_dim=3)
     assert model.feature_names == ("a", "x")

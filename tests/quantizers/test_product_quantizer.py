@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from mec_tf.quantizers import ProductQuantizer, product_quantizer
+from mec_tf.quantizers import ProductQuantizer
+from mec_tf.quantizers import quantizer as base
 
 
 def brute_force(table, codebooks):
@@ -38,7 +39,7 @@ def test_chunks_do_not_change_codes(monkeypatch, chunk_rows):
     quantizer = ProductQuantizer(2, 6)
     codebooks = quantizer.fit(table)
     whole = quantizer.encode(table, codebooks)
-    monkeypatch.setattr(product_quantizer, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(base, "CHUNK_ROWS", chunk_rows)
     np.testing.assert_array_equal(quantizer.encode(table, codebooks), whole)
 
 

@@ -1,0 +1,143 @@
+"""How each method of the quality benchmark comes to its row."""
+
+import dataclasses
+import pathlib
+import shutil
+from typing import Any
+
+import mec_tf
+from benchmarks.runner import Cell, Runner, Trained
+from mec_tf import compression, pipeline
+from mec_tf.training import FitSettings, evaluate
+
+
+def full(runner: Runner, cell: Cell) -> dict[str, Any]:
+    """Full precision, tuned."""
+    return runner.scores(cell, runner.full(cell))
+
+
+def mec(runner: Runner, cell: Cell) -> dict[str, Any]:
+    """MEC's stage 1: the full model trained on with quantized tables."""
+    settings = runner.full(cell).settings
+    result = _compressed(runner, cell)
+    log = runner.log(cell.dataset, cell.backbone)
+    valid = evaluate(result.model, log, "validation")
+    trained = Trained(result.model, valid.auc, settings)
+    scores = runner.scores(cell, trained)
+    return {**scores, "seconds": result.report.seconds}
+
+
+def hashing(runner: Runner, cell: Cell) -> dict[str, Any]:
+    """A baseline at the same bytes, tuned as the full model is."""
+    settings = runner.known_settings(cell)
+    base = settings or full_settings(runner, cell)
+    job = runner.job(cell, settings)
+    model, valid, tuned = pipeline.train_hashed(
+        job,
+        runner.log(cell.dataset, cell.backbone),
+        base,
+        runner.folder(cell),
+        int(run(runner, full_cell(cell))["bytes"] / cell.target_ratio),
+        method=cell.method,
+        verbose=0,
+    )
+    return runner.scores(cell, Trained(model, valid.auc, tuned))
+
+
+def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
+    """MEC's stage 2: a fresh model on codes that another one learned.
+
+    The auxiliary model learns them in its own `mec` row of the same data set,
+    ratio and seed. "stage2_tuned" lets the codebooks learn on.
+    """
+    codes = _auxiliary_codes(runner, cell)
+    settings = full_settings(runner, cell)
+    model, valid = pipeline.train_target(
+        runner.job(cell, settings),
+        runner.log(cell.dataset, cell.backbone),
+        codes,
+        settings,
+        runner.folder(cell),
+        trainable_codebooks=cell.method == "stage2_tuned",
+        verbose=0,
+    )
+    return runner.scores(cell, Trained(model, valid.auc, settings))
+
+
+METHODS = {
+    "full": full,
+    "mec": mec,
+    "hash": hashing,
+    "quotient_remainder": hashing,
+    "stage2": stage2,
+    "stage2_tuned": stage2,
+}
+
+
+def cells(
+    dataset: str,
+    backbone: str,
+    methods: list[str],
+    ratios: list[float],
+    seed: int,
+    auxiliary: str,
+) -> list[Cell]:
+    """The cells of a seed; full precision first, all is paired with it."""
+    made = [Cell(dataset, backbone, "full", seed)]
+    for method in methods:
+        source = auxiliary if method.startswith("stage2") else ""
+        if method == "full":
+            continue
+        for ratio in ratios:
+            made.append(Cell(dataset, backbone, method, seed, ratio, source))
+    return made
+
+
+def run(runner: Runner, cell: Cell) -> dict[str, Any]:
+    """The row of a cell; leaves only what later cells may need."""
+    row = runner.run(cell, METHODS[cell.method])
+    if cell.method == "full":
+        runner.tidy(cell, FitSettings(**row["settings"]))
+    else:
+        shutil.rmtree(runner.folder(cell), ignore_errors=True)
+    return row
+
+
+def full_cell(cell: Cell) -> Cell:
+    """The full-precision cell that a cell is paired with."""
+    return Cell(cell.dataset, cell.backbone, "full", cell.seed)
+
+
+def full_settings(runner: Runner, cell: Cell) -> FitSettings:
+    """Settings of the tuned full-precision model of a cell."""
+    row = run(runner, full_cell(cell))
+    return FitSettings(**row["settings"])
+
+
+def _compressed(runner: Runner, cell: Cell) -> Any:
+    """Compresses the full model and keeps its codes for stage 2."""
+    policy = compression.CompressionPolicy(
+        ratio=cell.target_ratio, seed=cell.seed
+    )
+    result = runner.compress(cell, policy)
+    path = _codes_path(runner, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result.codes.save(path)
+    return result
+
+
+def _auxiliary_codes(runner: Runner, cell: Cell) -> Any:
+    source = dataclasses.replace(
+        cell, backbone=cell.auxiliary, method="mec", auxiliary=""
+    )
+    run(runner, full_cell(source))
+    run(runner, source)
+    path = _codes_path(runner, source)
+    if not path.exists():  # the row came with an earlier work folder
+        _compressed(runner, source)
+    return mec_tf.EmbeddingCodes.load(path)
+
+
+def _codes_path(runner: Runner, cell: Cell) -> pathlib.Path:
+    folder = runner.seed_folder(cell.dataset, cell.backbone, cell.seed)
+    return folder / f"codes-{cell.target_ratio:g}.safetensors"

@@ -1,0 +1,264 @@
+"""Measures cells of a benchmark, each once, and writes a row for each."""
+
+import dataclasses
+import gc
+import pathlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+import mec_tf
+from benchmarks.environment import peak_rss, read_rows, write_rows
+from mec_tf import compression, pipeline
+from mec_tf.training import FitSettings, evaluate
+
+HISTORY_LENGTH = 20
+SEQUENCE_BACKBONES = ("din",)
+# Measured: the best L2 of an interaction log is far larger than of flights.
+DEFAULT_L2 = {
+    "flights": (0.001, 0.01, 0.1),
+    "interactions": (0.1, 0.3, 1.0, 3.0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What one row measures; `target_ratio` is 1 for full precision."""
+
+    dataset: str
+    backbone: str
+    method: str
+    seed: int
+    target_ratio: float = 1.0
+    auxiliary: str = ""
+    study: str = ""
+    arm: str = ""
+
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        """Whether the row is of this cell; keys that it lacks are default."""
+        return all(
+            row.get(field.name, field.default) == getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        )
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The fields that are set, as the row holds them."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value != ""}
+
+    def __str__(self) -> str:
+        ratio = "" if self.target_ratio == 1.0 else f" {self.target_ratio:g}x"
+        words = (self.dataset, self.backbone, self.study, self.arm)
+        text = " ".join(word for word in words if word)
+        source = f" from {self.auxiliary}" if self.auxiliary else ""
+        return f"{text} {self.method}{source}{ratio}, seed {self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model at its best, and how it came about."""
+
+    model: tf.keras.Model
+    validation_auc: float
+    settings: FitSettings
+
+
+class Runner:
+    """Runs cells whose rows a result file does not hold yet.
+
+    The states of full-precision trainings stay in `work_dir`, so that every
+    method of a seed starts from the same model, and a killed run goes on. L2
+    and learning rate are tuned for the first seed that runs and kept for the
+    others of the same dataset, backbone, method and ratio.
+
+    Args:
+        output: result file, JSON.
+        work_dir: folder of trainings under way. Default: `<output>.work`.
+        data: an interaction log, for any data set that is not flights.
+        l2: embedding L2 to try. Default: of `DEFAULT_L2`.
+        learning_rates: rates to try.
+        settings: how to train, but for what is tuned.
+        model: further arguments of every backbone.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        work_dir: str | None = None,
+        data: str | None = None,
+        l2: tuple[float, ...] | None = None,
+        learning_rates: tuple[float, ...] = (0.001, 0.002),
+        settings: FitSettings | None = None,
+        model: Mapping[str, Any] | None = None,
+    ):
+        self.output = output
+        self.work_dir = pathlib.Path(work_dir or f"{output}.work")
+        self.data = data
+        self.l2 = l2
+        self.learning_rates = learning_rates
+        self.base = settings or FitSettings()
+        self.model = dict(model or {})
+        self.rows = read_rows(output)
+        self.failed: list[str] = []
+        self._log: tuple[Any, Any] = (None, None)
+        self._full: tuple[Any, Any] = (None, None)
+
+    def run(
+        self, cell: Cell, measure: Callable[["Runner", Cell], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """The row of a cell: found, or measured and written."""
+        for row in self.rows:
+            if cell.matches(row):
+                return row
+        started = time.monotonic()
+        values = measure(self, cell)
+        seconds = round(time.monotonic() - started, 1)
+        row = {**cell.key, **values, "peak_rss": peak_rss()}
+        row.setdefault("seconds", seconds)
+        self.rows.append(row)
+        write_rows(self.output, self.rows)
+        print(
+            f"{cell}: {row['ratio']:.1f}x, test AUC {row['auc']:.4f}, "
+            f"log-loss {row['log_loss']:.4f}, {row['seconds']} s",
+            flush=True,
+        )
+        return row
+
+    def attempt(self, cell: Cell, run: Callable[["Runner", Cell], Any]) -> None:
+        """Calls `run(self, cell)`; where it cannot be done, the next may."""
+        try:
+            run(self, cell)
+        except ValueError as error:  # a ratio out of reach, say
+            self.failed.append(f"{cell}: not measured: {error}")
+            print(self.failed[-1], flush=True)
+
+    def finish(self) -> None:
+        """Ends the program with what could not be measured, if anything."""
+        if self.failed:
+            raise SystemExit("\n".join(self.failed))
+
+    def log(self, dataset: str, backbone: str) -> mec_tf.data.Log:
+        """The data set, with histories where the backbone wants them."""
+        sequences = backbone in SEQUENCE_BACKBONES
+        if self._log[0] != (dataset, sequences):
+            self._log = ((dataset, sequences), self._load(dataset, sequences))
+        return self._log[1]
+
+    def _load(self, dataset: str, sequences: bool) -> mec_tf.data.Log:
+        if dataset == "flights":
+            if sequences:
+                raise ValueError("flights has no histories for this backbone")
+            return mec_tf.data.flights()
+        if self.data is None:
+            raise ValueError(f"--data must give the log {dataset}")
+        if not sequences:
+            return mec_tf.data.interactions(self.data)
+        return mec_tf.data.interactions(
+            self.data, history_length=HISTORY_LENGTH
+        )
+
+    def folder(self, cell: Cell) -> pathlib.Path:
+        """Where the training of a cell lives."""
+        words = (cell.method, cell.auxiliary, f"{cell.target_ratio:g}")
+        name = "-".join(word for word in words if word)
+        return self.seed_folder(cell.dataset, cell.backbone, cell.seed) / name
+
+    def seed_folder(
+        self, dataset: str, backbone: str, seed: int
+    ) -> pathlib.Path:
+        return self.work_dir / dataset / backbone / f"seed{seed}"
+
+    def job(
+        self, cell: Cell, settings: FitSettings | None
+    ) -> pipeline.RankingJob:
+        """The job of a cell; it tunes where the settings are not known."""
+        if settings is None:
+            kind = "flights" if cell.dataset == "flights" else "interactions"
+            grid = {
+                "learning_rate": self.learning_rates,
+                "embedding_l2": self.l2 or DEFAULT_L2[kind],
+            }
+        else:  # a grid of one point, so that its folder is found again
+            grid = {
+                "learning_rate": (settings.learning_rate,),
+                "embedding_l2": (settings.embedding_l2,),
+            }
+        return pipeline.RankingJob(
+            cell.backbone,
+            model=self.model,
+            settings=settings or self.base,
+            grid=grid,
+            seed=cell.seed,
+        )
+
+    def known_settings(self, cell: Cell) -> FitSettings | None:
+        """Settings tuned earlier for another seed of the cell."""
+        for row in self.rows:
+            if dataclasses.replace(cell, seed=row["seed"]).matches(row):
+                return FitSettings(**row["settings"])
+        return None
+
+    def full(self, cell: Cell) -> Trained:
+        """The full-precision model of a cell's data, backbone and seed."""
+        cell = Cell(cell.dataset, cell.backbone, "full", cell.seed)
+        if self._full[0] != cell:
+            self.forget()
+            job = self.job(cell, self.known_settings(cell))
+            model, valid, settings = pipeline.train_full(
+                job,
+                self.log(cell.dataset, cell.backbone),
+                self.folder(cell),
+                verbose=0,
+            )
+            self._full = (cell, Trained(model, valid.auc, settings))
+        return self._full[1]
+
+    def compress(
+        self, cell: Cell, policy: compression.CompressionPolicy
+    ) -> compression.CompressionResult:
+        """Compresses the full-precision model of a cell."""
+        full = self.full(cell)
+        log = self.log(cell.dataset, cell.backbone)
+        job = dataclasses.replace(self.job(cell, full.settings), policy=policy)
+        return pipeline.compress_full(
+            job, full.model, log, full.settings, verbose=0
+        )
+
+    def scores(self, cell: Cell, trained: Trained) -> dict[str, Any]:
+        """What a row tells of a trained model: bytes, exported too; quality."""
+        model = trained.model
+        log = self.log(cell.dataset, cell.backbone)
+        size = sum(compression.model_bytes(model).values())
+        with tempfile.TemporaryDirectory() as folder:
+            exported = mec_tf.export.save(
+                model, f"{folder}/model", vocabularies=log.vocabularies
+            )
+        return {
+            "ratio": compression.full_bytes(model) / size,
+            "bytes": size,
+            "bytes_on_disk": exported.bytes_on_disk,
+            **evaluate(model, log, "test").to_dict(),
+            "validation_auc": trained.validation_auc,
+            "settings": dataclasses.asdict(trained.settings),
+        }
+
+    def forget(self) -> None:
+        """Drops the model in memory and what Keras holds of earlier ones."""
+        self._full = (None, None)
+        tf.keras.backend.clear_session()
+        gc.collect()
+
+    def tidy(self, cell: Cell, settings: FitSettings) -> None:
+        """Removes a cell's trainings, but for the one of these settings."""
+        # As `mec_tf.training.tune` names it.
+        name = f"lr{settings.learning_rate:g}_l2{settings.embedding_l2:g}"
+        kept = self.folder(cell) / name
+        if kept.exists():
+            for child in self.folder(cell).iterdir():
+                if child != kept:
+                    shutil.rmtree(child)

@@ -1,0 +1,24 @@
+"""Published settings of the models, by name."""
+
+from typing import Any
+
+# The settings of the experiments of "MEC" (arXiv 2502.15355), by the names of
+# `BACKBONES`. What it leaves open (FiBiNET's bilinear type and reduction ratio)
+# stays at the constructor's default. It trains by Adam, 10,000 examples a step:
+#
+#     BACKBONES[name].from_log(log, **PAPER_SETTINGS[name])
+PAPER_SETTINGS: dict[str, dict[str, Any]] = {
+    "deepfm": {"embedding_dim": 40, "hidden_units": (300, 300, 300)},
+    "pnn": {"embedding_dim": 40, "hidden_units": (300, 300, 300)},
+    "dcnv2": {
+        "embedding_dim": 40,
+        "hidden_units": (500, 500, 500),
+        "num_cross_layers": 3,
+    },
+    "gdcn": {
+        "embedding_dim": 40,
+        "hidden_units": (1024, 512, 256),
+        "num_cross_layers": 3,
+    },
+    "fibinet": {"embedding_dim": 40, "hidden_units": (500, 500, 500)},
+}

@@ -1,0 +1,104 @@
+"""What all quantizers share."""
+
+import abc
+
+import numpy as np
+import tensorflow as tf
+
+from mec_tf.quantizers import packing
+
+CHUNK_ROWS = 65536
+
+
+class Quantizer(abc.ABC):
+    """Replaces a vector by `num_codes` entries of as many codebooks.
+
+    A strategy without state: codebooks, float `[M, K, entry_dim]`, are passed
+    in. A subclass says what each code stands for (`assign`), how entries make
+    a vector (`join`), and how codebooks are found (`fit`).
+    """
+
+    codebook_size: int
+
+    @property
+    @abc.abstractmethod
+    def num_codes(self) -> int:
+        """`M`, codes a row."""
+
+    @abc.abstractmethod
+    def check_dim(self, dim: int) -> None:
+        """Raises ValueError unless vectors of width `dim` can be quantized."""
+
+    @abc.abstractmethod
+    def entry_dim(self, dim: int) -> int:
+        """Width of a codebook entry for vectors of width `dim`."""
+
+    @abc.abstractmethod
+    def assign(
+        self, vectors: tf.Tensor, codebooks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Codes of vectors, and what each code stands for.
+
+        Args:
+            vectors: `[n, D]`.
+            codebooks: `[M, K, entry_dim]`.
+
+        Returns:
+            int32 codes `[n, M]` (the lowest of equally near ones), and the
+            parts `[M, n, entry_dim]` that the codes approximate, with a
+            gradient to `vectors`.
+        """
+
+    @abc.abstractmethod
+    def join(self, entries: tf.Tensor) -> tf.Tensor:
+        """Vectors `[..., D]` of codebook entries `[..., M, entry_dim]`."""
+
+    @abc.abstractmethod
+    def fit(
+        self,
+        table: np.ndarray,
+        weights: np.ndarray | None = None,
+        *,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Codebooks for a table, by weighted k-means.
+
+        Args:
+            table: float `[N, D]`, finite (may be memory-mapped).
+            weights: `[N]` row weights, by default all one.
+            seed: of the k-means seeds.
+
+        Returns:
+            float32 `[M, K, entry_dim]`.
+        """
+
+    def encode(
+        self,
+        table: np.ndarray,
+        codebooks: np.ndarray,
+        rotation: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Nearest codes, packed: uint8 or uint16 `[N, M]`; in chunks.
+
+        Rows are multiplied by `rotation` `[D, D]` first, where there is one.
+        """
+        self.check_dim(table.shape[1])
+        codes = np.empty(
+            (len(table), self.num_codes), packing.code_dtype(self.codebook_size)
+        )
+        books = tf.constant(codebooks, tf.float32)
+        for start in range(0, len(table), CHUNK_ROWS):
+            rows = np.asarray(table[start : start + CHUNK_ROWS], np.float32)
+            if rotation is not None:
+                rows = rows @ rotation
+            chunk, _ = self.assign(tf.constant(rows), books)
+            codes[start : start + len(rows)] = chunk.numpy()
+        return codes
+
+    def decode(self, codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:
+        """Vectors of `codes`: float32 `[n, D]`."""
+        places = np.arange(self.num_codes)
+        entries = np.asarray(codebooks, np.float32)[
+            places, codes.astype(np.int64)
+        ]
+        return self.join(tf.constant(entries)).numpy()

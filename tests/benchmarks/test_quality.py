@@ -1,0 +1,120 @@
+"""The quality benchmark on a log of a minute's making."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import methods, quality, summary
+from benchmarks.runner import Cell, Runner
+from mec_tf import pipeline
+from mec_tf.training import FitSettings
+
+RATIO = 4.0
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    items = [rng.choice(200, 6, replace=False) for _ in range(400)]
+    path = tmp_path_factory.mktemp("data") / "log.txt"
+    lines = [f"{user} {item}" for user in range(400) for item in items[user]]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def make_runner(folder, data):
+    return Runner(
+        str(folder / "rows.json"),
+        data=data,
+        l2=(0.01, 0.1),
+        learning_rates=(0.002,),
+        settings=FitSettings(epochs=1, evaluations=1),
+        model={"embedding_dim": 4, "hidden_units": (8,)},
+    )
+
+
+def measured(runner, names, seed=0, backbone="deepfm"):
+    made = methods.cells("log", backbone, names, [RATIO], seed, "deepfm")
+    return [methods.run(runner, cell) for cell in made]
+
+
+@pytest.mark.keras3_only  # for time; nothing here hangs on the Keras
+def test_every_method_has_a_row_and_a_second_run_measures_nothing(
+    tmp_path, data, monkeypatch
+):
+    runner = make_runner(tmp_path, data)
+    names = ["full", "mec", "hash", "stage2"]
+    full, *others = measured(runner, names)
+    assert [row["method"] for row in runner.rows] == names
+    for row in others:
+        assert row["ratio"] >= RATIO
+        assert row["bytes_on_disk"] == row["bytes"] <= full["bytes"] / RATIO
+        assert 0 < row["auc"] < 1 and 0 < row["validation_auc"] < 1
+        assert row["calibration_error"] >= 0
+    state = tmp_path / "rows.json.work/log/deepfm/seed0"
+    tuned = full["settings"]["embedding_l2"]
+    (kept,) = (state / "full-1").iterdir()
+    assert kept.name.endswith(f"l2{tuned:g}")
+
+    again = make_runner(tmp_path, data)
+    monkeypatch.delattr(pipeline, "train_full")
+    assert [full, *others] == measured(again, names)
+    text = quality.write_summary(again.rows, again.output)
+    assert text.count("\n") == 1 + len(others)
+    assert "stage2 from deepfm" in text
+    assert (tmp_path / "rows.png").stat().st_size > 1000
+
+
+def test_a_later_seed_keeps_the_tuned_settings(tmp_path, data):
+    runner = make_runner(tmp_path, data)
+    cell = Cell("log", "deepfm", "hash", 1, RATIO)
+    assert runner.known_settings(cell) is None
+    assert len(runner.job(cell, None).grid["embedding_l2"]) == 2
+    settings = FitSettings(0.004, 0.05, epochs=1, evaluations=1)
+    row = {**cell.key, "seed": 0, "settings": dataclasses.asdict(settings)}
+    runner.rows += [
+        {**row, "target_ratio": 2 * RATIO, "settings": {}},
+        {**row, "method": "full", "settings": {}},
+        row,
+    ]
+    assert runner.known_settings(cell) == settings
+    grid = runner.job(cell, settings).grid
+    assert grid == {"learning_rate": (0.004,), "embedding_l2": (0.05,)}
+
+
+def test_rows_of_the_first_result_file_still_match():
+    row = {"dataset": "flights", "backbone": "deepfm", "seed": 0}
+    full = Cell("flights", "deepfm", "full", 0)
+    mec = Cell("flights", "deepfm", "mec", 0, 50.0)
+    assert full.matches({**row, "method": "full"})
+    assert mec.matches({**row, "method": "mec", "target_ratio": 50.0})
+    assert not mec.matches({**row, "method": "mec", "target_ratio": 100.0})
+    assert not full.matches({**row, "method": "full", "study": "pwr"})
+    json.dumps(mec.key)
+
+
+def test_statistics_of_paired_differences():
+    gaps = [0.001, 0.002, 0.003, 0.002, 0.001, 0.004]
+    found = summary.paired(gaps)
+    assert found.mean == pytest.approx(np.mean(gaps))
+    assert found.sd == pytest.approx(np.std(gaps, ddof=1))
+    assert 0.001 < found.low < found.mean < found.high < 0.004
+    assert found.p == pytest.approx(2 / 2**6)  # all six of one sign
+    assert summary.paired(gaps[:3]).p is None
+    assert summary.paired(gaps[:1]).low is None
+    assert summary.paired([0.0] * 6).p == 1.0
+
+
+def test_pairs_are_of_the_same_seed():
+    row = {"dataset": "a", "backbone": "b", "bytes": 1, "ratio": 50.0}
+    rows = [
+        {**row, "method": "full", "seed": 0, "auc": 0.5},
+        {**row, "method": "full", "seed": 1, "auc": 0.6},
+        {**row, "method": "mec", "seed": 1, "auc": 0.7, "target_ratio": 50.0},
+        {**row, "method": "mec", "seed": 2, "auc": 0.9, "target_ratio": 50.0},
+    ]
+    ((key, pairs),) = summary.groups(rows).items()
+    assert key == ("a", "b", "mec", 50.0)
+    assert [(f["auc"], r["auc"]) for f, r in pairs] == [(0.6, 0.7)]

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from mec_tf.layers import GatedCrossNetwork
+from tests.harness import raw_variable, run_layer_test
+
+RNG = np.random.default_rng(0)
+ROWS = RNG.normal(size=(2, 4)).astype("float32")
+
+
+def test_layer():
+    layer = run_layer_test(
+        GatedCrossNetwork,
+        {"num_layers": 2},
+        ROWS,
+        expected_output_shape=(2, 4),
+        expected_num_trainable_weights=6,
+    )
+    for bias in layer.biases:
+        raw_variable(bias).assign(RNG.normal(size=4))
+    expected = ROWS
+    for variables in zip(layer.kernels, layer.gates, layer.biases, strict=True):
+        kernel, gate, bias = (raw_variable(v).numpy() for v in variables)
+        gates = 1 / (1 + np.exp(-expected @ gate))
+        expected = ROWS * (expected @ kernel + bias) * gates + expected
+    np.testing.assert_allclose(layer(ROWS), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_layers", [0, 1.5])
+def test_bad_arguments(num_layers):
+    with pytest.raises(ValueError, match=f"num_layers={num_layers}"):
+        GatedCrossNetwork(num_layers)
