@@ -3,8 +3,8 @@
 from typing import Any
 
 # The settings of the experiments of "MEC" (arXiv 2502.15355), by the names of
-# `BACKBONES`. What it leaves open (FiBiNET's bilinear type and reduction ratio)
-# stays at the constructor's default. It trains by Adam, 10,000 examples a step:
+# `BACKBONES`; FiBiNET's bilinear type and reduction ratio stay at the
+# constructor's defaults. It trains by Adam, 10,000 examples a step:
 #
 #     BACKBONES[name].from_log(log, **PAPER_SETTINGS[name])
 PAPER_SETTINGS: dict[str, dict[str, Any]] = {
