@@ -1,6 +1,6 @@
 """Embedding compression for TensorFlow recommenders."""
 
-from mec_tf import compression, data, export, layers, losses, models
+from mec_tf import compression, data, export, layers, losses, models, training
 from mec_tf.compression import (
     ArtifactError,
     CompressionPolicy,
@@ -8,6 +8,8 @@ from mec_tf.compression import (
     TableSettings,
     apply_codes,
     compress,
+    encode_new_rows,
+    fuse,
     plan,
 )
 from mec_tf.version import __version__
@@ -22,9 +24,12 @@ __all__ = [
     "compress",
     "compression",
     "data",
+    "encode_new_rows",
     "export",
+    "fuse",
     "layers",
     "losses",
     "models",
     "plan",
+    "training",
 ]

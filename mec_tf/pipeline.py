@@ -12,6 +12,9 @@ from mec_tf.data import Log
 from mec_tf.models import BACKBONES
 from mec_tf.training import FitSettings, Scores, evaluate, fit, tune
 
+# Passes over the data without a better state before compressing stops.
+PASSES_TO_WAIT = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class RankingJob:
@@ -88,7 +91,9 @@ def compress_full(
 
     The best state is that of the highest exact validation AUC, less what the
     log-loss has risen over the full-precision model's: on some logs the AUC
-    goes on rising while probabilities go wrong.
+    goes on rising while probabilities go wrong. A compressed model first loses
+    AUC and may then pass the full one, so training waits three passes for a
+    better state.
     """
     limit = evaluate(model, log, "validation").log_loss
 
@@ -106,7 +111,7 @@ def compress_full(
         policy=job.policy,
         epochs=settings.epochs * settings.evaluations,
         steps_per_epoch=settings.steps(log.num_rows("train")),
-        patience=settings.patience,
+        patience=max(settings.patience, PASSES_TO_WAIT * settings.evaluations),
         monitor=quality,
         verbose=verbose,
         counts=table_counts(model, log),

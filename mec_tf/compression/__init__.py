@@ -4,8 +4,11 @@ from mec_tf.compression.apply_codes import apply_codes
 from mec_tf.compression.artifact_error import ArtifactError
 from mec_tf.compression.compress import CompressionResult, compress, plan
 from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
+from mec_tf.compression.drift import DriftReport, TierDrift, drift_report
 from mec_tf.compression.embedding_codes import EmbeddingCodes
+from mec_tf.compression.fuse import fuse
 from mec_tf.compression.hashing import HASHING_METHODS, hashed_layers
+from mec_tf.compression.new_rows import encode_new_rows, fit_new_rows, grow
 from mec_tf.compression.plan import (
     CompressionPlan,
     PlannedTable,
@@ -16,6 +19,7 @@ from mec_tf.compression.policy import CompressionPolicy, TableSettings
 from mec_tf.compression.report import CompressionReport, TableReport
 from mec_tf.compression.stored_table import StoredTable
 from mec_tf.compression.table_files import compress_table, read_table
+from mec_tf.compression.table_losses import table_losses
 from mec_tf.compression.tables import Table, find_tables
 
 __all__ = [
@@ -24,23 +28,31 @@ __all__ = [
     "CompressionPolicy",
     "CompressionReport",
     "CompressionResult",
+    "DriftReport",
     "EmbeddingCodes",
     "HASHING_METHODS",
     "PlannedTable",
     "StoredTable",
     "Table",
     "TableReport",
+    "TierDrift",
     "TableSettings",
     "apply_codes",
     "check_budget",
     "compress",
     "compress_table",
+    "drift_report",
+    "encode_new_rows",
     "find_tables",
+    "fit_new_rows",
     "full_bytes",
+    "fuse",
+    "grow",
     "hashed_layers",
     "layer_bytes",
     "make_plan",
     "model_bytes",
     "plan",
     "read_table",
+    "table_losses",
 ]

@@ -6,10 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from mec_tf.compression.compress import _batches, _policy_of
+from mec_tf.compression.batches import as_batches
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.objective import compile_like, optimizer_like
 from mec_tf.compression.rebuild import check_copy, rebuild
+from mec_tf.compression.replacements import policy_of
 from mec_tf.compression.stored_table import StoredTable
 from mec_tf.compression.tables import Table, find_tables, own_call
 from mec_tf.layers import TableLayer
@@ -70,11 +71,11 @@ def apply_codes(
             mask_zero=getattr(table.layer, "mask_zero", False),
             oov=getattr(table.layer, "oov", "zero"),
             name=table.layer.name,
-            dtype=_policy_of(table.layer),
+            dtype=policy_of(table.layer),
         )
         for table, name in chosen
     }
-    batch = next(iter(_batches(train)), None)
+    batch = next(iter(as_batches(train)), None)
     if batch is None:
         raise ValueError("`train` must hold a batch. Received no data.")
     built = model.built and all(table.layer.built for table in found)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from mec_tf.compression import counting
+from mec_tf.compression.batches import as_batches
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.objective import (
     check_compiled,
@@ -21,14 +22,10 @@ from mec_tf.compression.plan import CompressionPlan, describe, make_plan
 from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.popularity import count_ids
 from mec_tf.compression.rebuild import check_copy, rebuild
+from mec_tf.compression.replacements import frozen, trainable
 from mec_tf.compression.report import CompressionReport, TableReport
 from mec_tf.compression.selection import KeepBest
-from mec_tf.compression.tables import Table, find_tables, walk
-from mec_tf.layers import (
-    ProductQuantizedEmbedding,
-    QuantizedEmbedding,
-    ResidualQuantizedEmbedding,
-)
+from mec_tf.compression.tables import find_tables, walk
 from mec_tf.layers.code_lookup_embedding import check_table
 
 
@@ -125,14 +122,17 @@ def compress(
     started = time.monotonic()
     policy = policy or CompressionPolicy()
     check_compiled(model)
-    train = _batches(train)
+    train = as_batches(train)
     tables, first, counts = _survey(model, train, counts, model_fn)
     progress = verbose not in (0, "0")
     planned = make_plan(tables, policy, counts, progress=progress)
     chosen = [t for t in tables if planned[t.path].settings.num_subspaces]
     training = rebuild(
         model,
-        {t.path: _trainable(t, planned, policy) for t in chosen},
+        {
+            t.path: trainable(t, planned[t.path].settings, policy)
+            for t in chosen
+        },
         first,
         model_fn,
         carry=policy.start == "warm",
@@ -150,7 +150,7 @@ def compress(
         training, [_layer_at(training, table.path) for table in chosen]
     )
     keep = KeepBest(
-        None if validation_data is None else _batches(validation_data),
+        None if validation_data is None else as_batches(validation_data),
         monitor,
         patience,
         [table.path for table in chosen],
@@ -159,24 +159,29 @@ def compress(
     history = _train(
         training, train, epochs, steps_per_epoch, [keep, *callbacks], verbose
     )
-    frozen = rebuild(
+    compressed = rebuild(
         model,
         {
-            t.path: _frozen(_layer_at(training, t.path), t, planned, keep)
+            t.path: frozen(
+                _layer_at(training, t.path),
+                t,
+                planned[t.path].settings,
+                keep.tables[t.path],
+            )
             for t in chosen
         },
         first,
         model_fn,
         weights_from=training,
     )
-    compile_like(model, frozen, optimizer_like(model))
+    compile_like(model, compressed, optimizer_like(model))
     report = CompressionReport(
-        _table_reports(planned, frozen),
+        _table_reports(planned, compressed),
         keep.scores,
         round(time.monotonic() - started, 2),
     )
-    codes = EmbeddingCodes.from_model(frozen, counts)
-    return CompressionResult(frozen, report, planned, history, codes)
+    codes = EmbeddingCodes.from_model(compressed, counts)
+    return CompressionResult(compressed, report, planned, history, codes)
 
 
 def _survey(model, train, counts, model_fn):
@@ -197,7 +202,7 @@ def _survey(model, train, counts, model_fn):
             check_table(table.values())
         except ValueError as error:
             raise ValueError(f"Table {table.path}: {error}") from None
-    train = _batches(train)
+    train = as_batches(train)
     first = next(iter(train), None)
     if first is None:
         raise ValueError("`train` must hold a batch. Received no data.")
@@ -223,78 +228,8 @@ def _same(layer: Any) -> Any:
     return layer
 
 
-def _batches(data: Any) -> tf.data.Dataset:
-    """A dataset of batches as `fit` takes it."""
-    if isinstance(data, tf.data.Dataset):
-        return data
-    if isinstance(data, (tuple, list)):
-        parts = tuple(
-            tuple(part) if isinstance(part, list) else part for part in data
-        )
-        examples = tf.data.Dataset.from_tensor_slices(parts)
-        return examples.shuffle(len(examples)).batch(1024)
-    raise ValueError(
-        "`train` and `validation_data` must be tf.data.Datasets of batches "
-        f"or tuples of arrays. Received: {type(data).__name__}"
-    )
-
-
 def _layer_at(model: tf.keras.Model, path: str) -> Any:
     return dict(walk(model))[path]
-
-
-def _trainable(table: Table, planned: CompressionPlan, policy):
-    settings = planned[table.path].settings
-    source = table.layer
-
-    def make() -> QuantizedEmbedding:
-        kind: Callable[..., QuantizedEmbedding] = ProductQuantizedEmbedding
-        if settings.quantizer == "residual":
-            kind = ResidualQuantizedEmbedding
-        elif settings.quantizer == "rotated":
-            kind = functools.partial(kind, rotated=True)
-        made = kind(
-            table.rows,
-            table.dim,
-            settings.num_subspaces,
-            settings.codebook_size,
-            additive_dim=table.additive_dim,
-            private_rows=settings.private_rows,
-            embeddings_initializer=source.embeddings_initializer,
-            embeddings_regularizer=getattr(
-                source, "embeddings_regularizer", None
-            ),
-            embeddings_constraint=getattr(
-                source, "embeddings_constraint", None
-            ),
-            commitment_weight=policy.commitment_weight,
-            pwr_weight=policy.pwr_weight,
-            contrastive_weight=policy.contrastive_weight,
-            num_negatives=policy.num_negatives,
-            temperature=policy.temperature,
-            mask_zero=getattr(source, "mask_zero", False),
-            oov=getattr(source, "oov", "zero"),
-            name=source.name,
-            dtype=_policy_of(source),
-        )
-        made.trainable = source.trainable
-        return made
-
-    return make
-
-
-def _policy_of(layer: Any) -> Any:
-    return getattr(layer, "dtype_policy", None) or layer.dtype
-
-
-def _frozen(layer: QuantizedEmbedding, table: Table, planned, keep):
-    settings = planned[table.path].settings
-    return lambda: layer.freeze(
-        keep.tables[table.path],
-        codebook_dtype=settings.codebook_dtype,
-        bit_packed=settings.bit_packed,
-        dtype=_policy_of(table.layer),
-    )
 
 
 def _mark_train_steps(model: tf.keras.Model, layers: list) -> None:
@@ -342,11 +277,6 @@ def _table_reports(planned, model) -> tuple[TableReport, ...]:
     reports = []
     for table in planned.tables:
         layer = layers[table.path]
-        perplexity = None
-        if table.settings.num_subspaces:
-            perplexity = counting.code_perplexity(
-                layer.row_codes(), layer.codebook_size
-            )
         reports.append(
             TableReport(
                 table.path,
@@ -355,7 +285,7 @@ def _table_reports(planned, model) -> tuple[TableReport, ...]:
                 table.bytes_before,
                 counting.layer_bytes(layer),
                 describe(table),
-                perplexity,
+                counting.layer_perplexity(layer),
             )
         )
     return tuple(reports)

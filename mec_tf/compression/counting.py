@@ -1,12 +1,13 @@
 """The one place where the bytes of tables are counted."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression.tables import table_layers
+from mec_tf.layers import CodeLookupEmbedding, TieredEmbedding
 from mec_tf.layers.variables import raw
 from mec_tf.quantizers import packing
 
@@ -17,6 +18,8 @@ def layer_bytes(layer: tf.keras.layers.Layer) -> int:
     Codes, codebooks, rows of a table left as it is or hashed, at their stored
     size. Optimizer state is not the layer's and does not count.
     """
+    if isinstance(layer, TieredEmbedding):
+        return sum(layer_bytes(tier) for tier in layer.tiers)
     names = (
         "codes",
         "codebooks",
@@ -76,6 +79,33 @@ def code_usage(codes: np.ndarray, codebook_size: int) -> str:
         f"{codes.shape[1]} x {codebook_size} codes, {used:.0f} in use, "
         f"perplexity {perplexity:.0f}"
     )
+
+
+def layer_usage(layer: tf.keras.layers.Layer) -> str:
+    """How a table is stored: its codes in use, or the class of the layer."""
+    if isinstance(layer, CodeLookupEmbedding):
+        return code_usage(layer.row_codes(), layer.codebook_size)
+    if isinstance(layer, TieredEmbedding):
+        return in_tiers(
+            (tier.input_dim, layer_usage(tier)) for tier in layer.tiers
+        )
+    return type(layer).__name__
+
+
+def in_tiers(tiers: Iterable[tuple[int, str]]) -> str:
+    """What is said of each tier, with its rows."""
+    return "; ".join(f"{rows:,} rows: {words}" for rows, words in tiers)
+
+
+def layer_perplexity(layer: tf.keras.layers.Layer) -> float | None:
+    """`code_perplexity` of a table, its mean over tiers; None without codes."""
+    tiers = getattr(layer, "tiers", [layer])
+    values = [
+        code_perplexity(tier.row_codes(), tier.codebook_size)
+        for tier in tiers
+        if isinstance(tier, CodeLookupEmbedding)
+    ]
+    return float(np.mean(values)) if values else None
 
 
 def code_perplexity(codes: np.ndarray, codebook_size: int) -> float:

@@ -17,6 +17,11 @@ class WeightedRows:
     rows: np.ndarray
     lookups: np.ndarray
 
+    def between(self, start: int, stop: int) -> "WeightedRows":
+        """The rows from `start` to before `stop`."""
+        part = slice(start, stop)
+        return WeightedRows(self.rows[part], self.lookups[part])
+
 
 def exact(table: np.ndarray, counts: np.ndarray, width: int) -> WeightedRows:
     """The columns that are cut into sub-vectors, with their lookups."""
@@ -82,7 +87,8 @@ def _kmeans_centroids(
     start = rng.choice(len(points), codebook_size, p=chances)
     centroids = points[start].copy()
     for iteration in range(ITERATIONS + 1):
-        gaps = np.square(centroids).sum(axis=1) - 2.0 * points @ centroids.T
+        gaps = points @ (-2.0 * centroids.T)
+        gaps += np.square(centroids).sum(axis=1)
         nearest = gaps.argmin(axis=1)
         if iteration == ITERATIONS:
             break

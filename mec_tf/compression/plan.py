@@ -1,32 +1,15 @@
 """Settings for every table of a model, under a byte budget."""
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from mec_tf.compression.distortion import exact, quantized_errors, shared_error
-from mec_tf.compression.policy import (
-    LEAVE,
-    CompressionPolicy,
-    TableSettings,
-)
+from mec_tf.compression.candidates import candidates, measured
+from mec_tf.compression.counting import in_tiers
+from mec_tf.compression.policy import CompressionPolicy, TableSettings
 from mec_tf.compression.tables import Table, own_call
-
-# Quantizer, codes a row and codes a codebook that the planner may choose.
-CHOICES = (
-    ("product", 1, 4), ("product", 1, 16), ("product", 1, 64),
-    ("product", 1, 256), ("product", 2, 16), ("product", 2, 64),
-    ("product", 2, 256), ("product", 4, 16), ("product", 4, 64),
-    ("product", 4, 256), ("product", 5, 256), ("product", 8, 256),
-    ("product", 10, 256), ("product", 16, 256), ("product", 20, 256),
-    ("residual", 2, 16), ("residual", 2, 64), ("residual", 2, 256),
-    ("residual", 3, 64), ("residual", 4, 64), ("residual", 4, 256),
-)  # fmt: skip
-# Rows seen less often than one of these may share a row.
-MIN_COUNTS = (1, 2, 3, 5, 10, 30, 100)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +69,23 @@ def describe(table: PlannedTable) -> str:
     if table.reason:
         return table.reason
     settings = table.settings
-    kind = "" if settings.quantizer == "product" else settings.quantizer + " "
-    words = (
-        f"{settings.num_subspaces} x {settings.codebook_size} {kind}codes, "
-        f"{settings.codebook_dtype}"
-    )
+    words = _codes(settings)
+    if settings.heads:
+        tiers = settings.tiers(table.rows)
+        words = in_tiers((rows, _codes(tier)) for rows, tier in tiers)
     if settings.private_rows and settings.private_rows < table.rows:
         words += f", {table.rows - settings.private_rows:,} rare rows share"
     return words
+
+
+def _codes(settings: TableSettings) -> str:
+    if not settings.num_subspaces:
+        return "exact"
+    kind = "" if settings.quantizer == "product" else settings.quantizer + " "
+    return (
+        f"{settings.num_subspaces} x {settings.codebook_size} {kind}codes, "
+        f"{settings.codebook_dtype}"
+    )
 
 
 def table_of_bytes(
@@ -138,9 +130,10 @@ def make_plan(
     Explicit settings win. For each other table the squared error of several
     settings is measured on its rows, weighted by how often they are looked
     up; then, from the smallest settings on, the step that takes the most
-    error away a byte is taken until the budget is spent. Where that cannot
-    be met otherwise, rare rows may share row 0, in tables whose ids are
-    ordered by popularity behind a row 0 for unknown ids.
+    error away a byte is taken until the budget is spent. In tables whose ids
+    are ordered by popularity, the rows that make up half or most of the
+    lookups may have more bits than the rest. Where the budget cannot be met
+    otherwise, rare rows may share row 0 there, if it is for unknown ids.
 
     Args:
         tables: the model's tables.
@@ -186,7 +179,7 @@ def check_budget(
         least = sum(
             min(
                 settings.stored_bytes(table.rows, table.dim, table.additive_dim)
-                for settings in _candidates(
+                for settings in candidates(
                     table, policy, counts[table.path], sharing
                 )
             )
@@ -235,38 +228,20 @@ def _check_explicit(table: Table, settings: TableSettings | None) -> None:
     if settings is None or not settings.num_subspaces:
         return
     width = table.dim - table.additive_dim
-    if settings.quantizer != "residual" and width % settings.num_subspaces:
+    *_, (rest, _) = tiers = settings.tiers(table.rows)
+    if settings.heads and rest < 1:
         raise ValueError(
-            f"`num_subspaces` must divide the width of {table.path}. "
-            f"Received: num_subspaces={settings.num_subspaces}, "
-            f"width={width}"
+            f"`heads` must leave rows of the "
+            f"{settings.private_rows or table.rows} of {table.path}. "
+            f"Received: heads={settings.heads}"
         )
-
-
-def _candidates(
-    table: Table,
-    policy: CompressionPolicy,
-    counts: np.ndarray,
-    sharing: bool,
-) -> list[TableSettings]:
-    """Settings that a table may get; `LEAVE` is one unless others are given."""
-    if own_call(table.layer):
-        return [LEAVE]
-    explicit = policy.explicit(table.path)
-    if explicit is not None:
-        return [explicit]
-    # With masking, row 0 is padding, which nothing may share.
-    sharing = sharing and not getattr(table.layer, "mask_zero", False)
-    return [LEAVE] + [
-        TableSettings(codes, size, private_rows=private, quantizer=quantizer)
-        for quantizer, codes, size in CHOICES
-        for private in (_private_rows(counts) if sharing else [None])
-        if (
-            quantizer == "residual"
-            or (table.dim - table.additive_dim) % codes == 0
-        )
-        and size <= (private or table.rows) / 2
-    ]
+    for _, tier in tiers:
+        codes = tier.num_subspaces
+        if codes and tier.quantizer != "residual" and width % codes:
+            raise ValueError(
+                f"`num_subspaces` must divide the width of {table.path}. "
+                f"Received: num_subspaces={codes}, width={width}"
+            )
 
 
 def _options(
@@ -276,32 +251,16 @@ def _options(
     sharing: bool,
 ) -> list[PlannedTable]:
     """Settings of a table, each larger and more exact than the one before."""
-    candidates = _candidates(table, policy, counts, sharing)
-    if len(candidates) == 1:
-        reason = own_call(table.layer) or "left alone: policy"
-        coded = candidates[0].num_subspaces
-        return [_planned(table, candidates[0], 0.0, "" if coded else reason)]
-    values = exact(table.values(), counts, table.dim - table.additive_dim)
-    measure = functools.cache(
-        functools.partial(quantized_errors, values, seed=policy.seed)
+    found = measured(table, policy, counts, sharing)
+    reason = own_call(table.layer) or "left alone: " + (
+        "policy" if policy.explicit(table.path) else "small or important"
     )
-    found = [_planned(table, LEAVE, 0.0, "left alone: small or important")]
-    for settings in candidates[1:]:
-        private = settings.private_rows
-        places, errors = measure(
-            settings.quantizer,
-            settings.num_subspaces,
-            settings.codebook_size,
+    return [
+        _planned(
+            table, settings, error, "" if settings.num_subspaces else reason
         )
-        kept = float(errors[places < (private or table.rows)].sum())
-        error = kept + shared_error(values, private)
-        found.append(_planned(table, settings, error))
-    found.sort(key=lambda option: (option.bytes_after, option.error))
-    steps = found[:1]
-    for option in found[1:]:
-        if option.error < steps[-1].error:
-            steps.append(option)
-    return steps
+        for settings, error in found
+    ]
 
 
 def _planned(
@@ -317,16 +276,3 @@ def _planned(
         error,
         reason,
     )
-
-
-def _private_rows(counts: np.ndarray) -> list[int | None]:
-    """Numbers of rows that may keep codes of their own; None for all."""
-    rest = counts[1:]
-    ordered = len(rest) > 0 and (rest[:-1] >= rest[1:]).all()
-    if not ordered or counts[0] > rest[0]:
-        return [None]
-    kept = [
-        1 + int(np.searchsorted(-rest, -least, side="right"))
-        for least in MIN_COUNTS
-    ]
-    return [None, *sorted({k for k in kept if 1 < k < len(counts)})]

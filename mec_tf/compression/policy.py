@@ -20,11 +20,19 @@ class TableSettings:
             None (default): all.
         quantizer: "product" (default); "rotated", product quantization of
             rotated rows; or "residual", sums of `M` entries.
+        heads: popularity tiers, where ids are ordered by popularity:
+            `((rows, settings), ...)` of the first rows, the most popular
+            first; the other settings are then those of the rows that are
+            left. Default: none.
 
     Codes are packed to the bit where that saves bytes.
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Example:
+        >>> TableSettings(1, 64, heads=((1000, TableSettings(4, 256)),))
+        TableSettings(num_subspaces=1, codebook_size=64, ...)
     """
 
     num_subspaces: int
@@ -32,8 +40,20 @@ class TableSettings:
     codebook_dtype: str = "float16"
     private_rows: int | None = None
     quantizer: str = "product"
+    heads: tuple[tuple[int, "TableSettings"], ...] = ()
 
     def __post_init__(self):
+        for rows, head in self.heads:
+            plain = isinstance(head, TableSettings) and not (
+                head.heads or head.private_rows
+            )
+            if rows < 1 or not plain or not self.num_subspaces:
+                raise ValueError(
+                    "`heads` must give a number of rows and settings without "
+                    "`heads` and `private_rows`, before rows with codes. "
+                    f"Received: {(rows, head)!r} before rows of "
+                    f"num_subspaces={self.num_subspaces}"
+                )
         if self.num_subspaces < 0:
             raise ValueError(
                 "`num_subspaces` must be at least 0. "
@@ -58,8 +78,19 @@ class TableSettings:
             self.num_subspaces, self.codebook_size
         )
 
+    def tiers(self, rows: int) -> tuple[tuple[int, "TableSettings"], ...]:
+        """Stored rows and settings of each tier of a table of `rows` rows."""
+        last = (self.private_rows or rows) - sum(n for n, _ in self.heads)
+        rest = dataclasses.replace(self, private_rows=None, heads=())
+        return (*self.heads, (last, rest))
+
     def stored_bytes(self, rows: int, dim: int, additive_dim: int) -> int:
         """Bytes of a `[rows, dim]` table under these settings."""
+        if self.heads:
+            return sum(
+                settings.stored_bytes(stored, dim, additive_dim)
+                for stored, settings in self.tiers(rows)
+            )
         if not self.num_subspaces:
             return rows * dim * 4
         split = dim - additive_dim

@@ -269,7 +269,7 @@ def carry_weights(
     Args:
         source: the model to copy from.
         target: the model to copy to.
-        skip: paths that are left as they are.
+        skip: paths that are left as they are, with what is inside of them.
         learned: False copies only what preprocessing layers hold.
 
     Raises:
@@ -277,12 +277,16 @@ def carry_weights(
     """
     ours = {"": source, **dict(finding.walk(source))}
     theirs = {"": target, **dict(finding.walk(target))}
-    missing = sorted(set(ours) - set(theirs))
+    inside = tuple(path + "/" for path in skip)
+    kept = {
+        path: layer
+        for path, layer in ours.items()
+        if path not in skip and not path.startswith(inside)
+    }
+    missing = sorted(set(kept) - set(theirs))
     if missing:
         raise _cannot_copy(f"the copy lacks {', '.join(missing[:5])}")
-    for path, layer in ours.items():
-        if path in skip:
-            continue
+    for path, layer in kept.items():
         if learned or isinstance(layer, tf.keras.layers.Normalization):
             _carry(layer, theirs[path], path)
         if not layer.trainable:

@@ -1,6 +1,7 @@
 """What a compression did."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from mec_tf.compression.plan import table_of_bytes
@@ -8,7 +9,11 @@ from mec_tf.compression.plan import table_of_bytes
 
 @dataclasses.dataclass(frozen=True)
 class TableReport:
-    """One table: its bytes before and after, or why it was left alone."""
+    """One table: its bytes before and after, or why it was left alone.
+
+    `alone` holds how scores change where only this table is compressed, by
+    name, where that was measured.
+    """
 
     path: str
     rows: int
@@ -17,6 +22,7 @@ class TableReport:
     bytes_after: int
     how: str
     code_perplexity: float | None = None
+    alone: Mapping[str, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +53,16 @@ class CompressionReport:
         """float32 bytes of all tables / bytes after."""
         return self.bytes_before / self.bytes_after
 
+    def with_table_losses(
+        self, losses: Mapping[str, Mapping[str, float]]
+    ) -> "CompressionReport":
+        """The same report with what `table_losses` measured."""
+        tables = tuple(
+            dataclasses.replace(table, alone=losses.get(table.path))
+            for table in self.tables
+        )
+        return dataclasses.replace(self, tables=tables)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
         return {
@@ -68,4 +84,11 @@ class CompressionReport:
         if self.score is not None:
             name, before, after = self.score
             lines.append(f"{name}: {before:.4f} before, {after:.4f} after")
+        for table in self.tables:
+            if table.alone:
+                changes = ", ".join(
+                    f"{name} {change:+.4f}"
+                    for name, change in table.alone.items()
+                )
+                lines.append(f"{table.path} compressed alone: {changes}")
         return "\n".join(lines)

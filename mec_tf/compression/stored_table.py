@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.compression.counting import code_usage, whole_codes
+from mec_tf.compression.counting import code_usage, in_tiers, whole_codes
 from mec_tf.compression.tables import own_call, walk
-from mec_tf.layers import TableEmbedding, TableLayer
+from mec_tf.layers import TableEmbedding, TableLayer, TieredEmbedding
 from mec_tf.layers.nesting import build_inner
 from mec_tf.layers.variables import raw
 
@@ -186,13 +186,28 @@ class StoredTable:
 
     def describe(self) -> str:
         """How the table is stored, in words."""
-        if "codes" not in self.weights:
-            return "exact" if self.kind == "TableEmbedding" else self.kind
-        codes = whole_codes(self.weights["codes"], self.rows, self.config)
-        words = [code_usage(codes, self.config["codebook_size"])]
-        words += ["summed"] if self.additive_dim == self.dim else []
-        words += ["rotated"] if "rotation" in self.weights else []
-        words += ["bit-packed"] if self.config.get("bit_packed") else []
+        if self.kind != TieredEmbedding.__name__:
+            return self._words("", self.kind, self.config)
+        _, *tiers = _parts(self._unbuilt())
+        return in_tiers(
+            (
+                tier.input_dim,
+                self._words(path, type(tier).__name__, tier.get_config()),
+            )
+            for path, tier in tiers
+        )
+
+    def _words(self, path: str, kind: str, config: Mapping[str, Any]) -> str:
+        """How the arrays below a path are stored."""
+        if path + "codes" not in self.weights:
+            return "exact" if kind == "TableEmbedding" else kind
+        stored = self.weights[path + "codes"]
+        codes = whole_codes(stored, config["input_dim"], config)
+        words = [code_usage(codes, config["codebook_size"])]
+        summed = config["additive_dim"] == config["output_dim"]
+        words += ["summed"] if summed else []
+        words += ["rotated"] if path + "rotation" in self.weights else []
+        words += ["bit-packed"] if config.get("bit_packed") else []
         return ", ".join(words)
 
     def _unbuilt(self) -> Any:

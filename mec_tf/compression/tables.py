@@ -67,19 +67,32 @@ def own_call(layer: Layer) -> str:
 def find_tables(model: Layer) -> list[Table]:
     """Every full-precision embedding table, each once, in path order."""
     places: dict[int, tuple[Layer, list[str]]] = {}
-    for path, layer in walk(model):
+    for path, layer in _outer_tables(model):
         if is_full_table(layer):
             places.setdefault(id(layer), (layer, []))[1].append(path)
     return [Table(tuple(paths), layer) for layer, paths in places.values()]
 
 
 def table_layers(model: Layer) -> dict[str, Layer]:
-    """All layers that hold tables, compressed or not, by first path."""
+    """All layers that hold tables, compressed or not, by first path.
+
+    Layers inside of one are part of it.
+    """
     found: dict[int, tuple[str, Layer]] = {}
-    for path, layer in walk(model):
-        if is_full_table(layer) or isinstance(layer, TableLayer):
-            found.setdefault(id(layer), (path, layer))
+    for path, layer in _outer_tables(model):
+        found.setdefault(id(layer), (path, layer))
     return dict(found.values())
+
+
+def _outer_tables(model: Layer) -> Iterator[tuple[str, Layer]]:
+    """Every place of every table that is not inside of another one."""
+    outer = None
+    for path, layer in walk(model):
+        if outer is not None and path.startswith(outer):
+            continue
+        if is_full_table(layer) or isinstance(layer, TableLayer):
+            outer = path + "/"
+            yield path, layer
 
 
 def walk(model: Layer) -> Iterator[tuple[str, Layer]]:

@@ -24,7 +24,8 @@ class Vocabulary:
 
     Row 0 stands for missing and unknown values. Value `i` of `values` has row
     `i + 1`; values are ordered by their number of training occurrences, most
-    popular first, and by value where counts are equal.
+    popular first, and by value where counts are equal. Values that `extended`
+    adds follow behind them.
 
     Args:
         values: 1-D array of distinct strings or integers, most popular first.
@@ -130,6 +131,39 @@ class Vocabulary:
         if isinstance(rows, pa.ChunkedArray):
             rows = rows.combine_chunks()
         return rows.to_numpy(zero_copy_only=False)
+
+    def extended(self, values: Any, counts: Any) -> Vocabulary:
+        """Returns a vocabulary with more values behind the present ones.
+
+        Rows of present values stay as they are; the new ones follow in the
+        order given, most popular first where popularity shall go on ordering
+        them.
+
+        Args:
+            values: 1-D array of distinct values that the vocabulary lacks.
+            counts: int array `[len(values)]`, their occurrences.
+
+        Raises:
+            ValueError: If a value is missing, known or repeated, or `counts`
+                does not have one entry a value.
+        """
+        keys = as_keys(as_arrow(values), self.key_dtype)
+        known = np.unique(self.encode(keys))
+        if keys.null_count or len(known[known > 0]):
+            raise ValueError(
+                "`values` must be new to the vocabulary, with none missing. "
+                f"Received: {len(known[known > 0])} known, {keys.null_count} "
+                "missing"
+            )
+        if np.shape(counts) != (len(keys),):
+            raise ValueError(
+                "`counts` must have one entry a value. Received: counts of "
+                f"shape {np.shape(counts)} for {len(keys)} values"
+            )
+        return type(self)(
+            pa.concat_arrays([self._keys, keys]),
+            np.concatenate([self.counts, np.asarray(counts, np.int64)]),
+        )
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a Parquet file: a row for each row, its value and count."""

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression.counting import model_bytes
+from mec_tf.compression.fuse import can_fuse
+from mec_tf.compression.fuse import fuse as fused_copy
 from mec_tf.compression.tables import table_layers
 from mec_tf.data import Vocabulary
 from mec_tf.export.export_report import ExportReport
@@ -28,6 +30,8 @@ from mec_tf.export.serving_module import (
 from mec_tf.export.target import staged
 from mec_tf.export.verify import check_answers, check_bytes
 from mec_tf.export.vocabulary_table import vocabulary_tables
+from mec_tf.layers import TieredEmbedding
+from mec_tf.layers.fused_tables import FusedTables
 
 _SETTINGS = (
     "num_subspaces",
@@ -47,6 +51,7 @@ def save(
     vocabularies: Mapping[str, Vocabulary] | None = None,
     activation: str | None = None,
     example: Any = None,
+    fuse: bool = True,
     overwrite: bool = False,
 ) -> ExportReport:
     """Writes a SavedModel that holds each byte once, and verifies it.
@@ -84,6 +89,8 @@ def save(
             Gives names, shapes and dtypes of the inputs where the model does
             not tell them, and the batch to verify on. Default: a random
             batch.
+        fuse: whether the tables of a ranking model are stored and looked up
+            together, as by `mec_tf.fuse`. Default True.
         overwrite: whether a SavedModel at `path` is replaced. Default False.
 
     Returns:
@@ -126,6 +133,9 @@ def save(
             name: tensor.numpy()
             for name, tensor in name_outputs(answers, activation).items()
         }
+        if fuse and can_fuse(model):
+            # Verified like any other change, by the model's own answers.
+            model = fused_copy(model)
         tables = vocabulary_tables(vocabularies, work)
         signatures = make_signatures(model, inputs, tables, activation)
         module = ServingModule(model, signatures["ids"], tables)
@@ -201,7 +211,6 @@ def _describe(
     variables = module.table_variables(model)
     tables = []
     for place, layer in table_layers(model).items():
-        config = layer.get_config()
         tables.append(
             SavedTable(
                 path=place,
@@ -210,11 +219,29 @@ def _describe(
                 dim=layer.output_dim,
                 bytes=sum(sizes[name] for name in variables[place]),
                 variables=tuple(variables[place]),
-                settings={k: config[k] for k in _SETTINGS if k in config},
+                settings=_settings(layer),
             )
         )
     write_tables(folder, tables)
     return inspect_saved_model(folder)
+
+
+def _settings(layer: tf.keras.layers.Layer) -> dict[str, Any]:
+    """What a reader of a table's variables has to know."""
+    config = layer.get_config()
+    settings = {k: config[k] for k in _SETTINGS if k in config}
+    if isinstance(layer, FusedTables):
+        settings["tables"] = layer.describe()
+    if isinstance(layer, TieredEmbedding):
+        settings["tiers"] = [
+            {
+                "kind": type(tier).__name__,
+                "rows": tier.input_dim,
+                "settings": _settings(tier),
+            }
+            for tier in layer.tiers
+        ]
+    return settings
 
 
 def _total_bytes(folder: pathlib.Path) -> int:

@@ -6,6 +6,11 @@ from mec_tf.layers.cross_network import CrossNetwork
 from mec_tf.layers.dot_interaction import DotInteraction
 from mec_tf.layers.factorization_machine import FactorizationMachine
 from mec_tf.layers.field_embeddings import FieldEmbeddings
+from mec_tf.layers.fused_code_lookup_embedding import (
+    FusedCodeLookupEmbedding,
+)
+from mec_tf.layers.fused_field_embeddings import FusedFieldEmbeddings
+from mec_tf.layers.fused_table_embedding import FusedTableEmbedding
 from mec_tf.layers.gated_cross_network import GatedCrossNetwork
 from mec_tf.layers.hashed_embedding import HashedEmbedding
 from mec_tf.layers.masked_pooling import MaskedPooling
@@ -25,6 +30,7 @@ from mec_tf.layers.squeeze_excitation import SqueezeExcitation
 from mec_tf.layers.table_embedding import TableEmbedding
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.target_attention import TargetAttention
+from mec_tf.layers.tiered_embedding import TieredEmbedding
 
 __all__ = [
     "BilinearInteraction",
@@ -33,6 +39,9 @@ __all__ = [
     "DotInteraction",
     "FactorizationMachine",
     "FieldEmbeddings",
+    "FusedCodeLookupEmbedding",
+    "FusedFieldEmbeddings",
+    "FusedTableEmbedding",
     "GatedCrossNetwork",
     "HashedEmbedding",
     "MLP",
@@ -46,4 +55,5 @@ __all__ = [
     "TableEmbedding",
     "TableLayer",
     "TargetAttention",
+    "TieredEmbedding",
 ]

@@ -1,6 +1,6 @@
 """The embedding tables of a model, one a feature or shared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -81,6 +81,27 @@ class FieldEmbeddings(tf.keras.layers.Layer):
             feature: self.tables[table](inputs[feature])
             for feature, table in self.fields.items()
         }
+
+    def stacked(
+        self,
+        inputs: Mapping[str, Any],
+        features: Sequence[str],
+        dtype: str | tf.DType,
+    ) -> tuple[tf.Tensor, dict[str, Any]]:
+        """Vectors of some features side by side, and those of the others.
+
+        Args:
+            inputs: as of `call`.
+            features: features of one shape and width.
+            dtype: of the vectors.
+
+        Returns:
+            `[batch, ..., features, width]`, and `{feature: [batch, ...,
+            width]}`.
+        """
+        vectors = {n: tf.cast(v, dtype) for n, v in self(inputs).items()}
+        side = tf.stack([vectors.pop(name) for name in features], axis=-2)
+        return side, vectors
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
         return {

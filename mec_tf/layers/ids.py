@@ -33,18 +33,20 @@ def to_integers(ids: tf.Tensor) -> tf.Tensor:
 
 
 def in_range(
-    ids: tf.Tensor, input_dim: int, oov: str | int
+    ids: tf.Tensor, input_dim: int | np.ndarray, oov: str | int
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Makes every id safe to gather.
 
     Args:
         ids: integer ids of any shape.
-        input_dim: rows of the table.
+        input_dim: rows of the table, or of each of the tables that the last
+            axis of the ids is of.
         oov: "zero", "error" or a row.
 
     Returns:
-        The ids with out-of-range ones replaced, and a boolean mask of the
-        valid ones where the policy is "zero" (None otherwise).
+        The ids with out-of-range ones replaced (where the policy is "zero" by
+        the nearest row), and a boolean mask of the valid ones where the policy
+        is "zero" (None otherwise).
 
     Raises:
         NotImplementedError: "error" traced under XLA, which drops asserts.
@@ -52,15 +54,49 @@ def in_range(
     """
     if oov == OOV_ERROR:
         return _asserted(ids, input_dim), None
-    valid = tf.logical_and(ids >= 0, ids < input_dim)
-    row = 0 if oov == OOV_ZERO else oov
-    safe = tf.where(valid, ids, tf.cast(row, ids.dtype))
-    return safe, valid if oov == OOV_ZERO else None
+    # Cheaper than two comparisons and a selection.
+    safe = tf.minimum(tf.maximum(ids, 0), tf.cast(input_dim - 1, ids.dtype))
+    valid = tf.equal(safe, ids)
+    if oov == OOV_ZERO:
+        return safe, valid
+    return tf.where(valid, ids, tf.cast(oov, ids.dtype)), None
 
 
-def _asserted(ids: tf.Tensor, input_dim: int) -> tf.Tensor:
-    graph = tf.compat.v1.get_default_graph()
-    if not tf.executing_eagerly() and _compiled_by_xla(graph):
+def zero_out(vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """Vectors `[..., D]`, zero where `valid` `[...]` is False.
+
+    A pass over all vectors takes longer than the lookup itself, so it is made
+    only for a batch that needs it. XLA makes it part of the gather.
+    """
+
+    def zeroed() -> tf.Tensor:
+        return tf.where(valid[..., None], vectors, tf.zeros_like(vectors))
+
+    if _traced_for_xla():
+        return zeroed()
+    return tf.cond(tf.reduce_all(valid), lambda: vectors, zeroed)
+
+
+def deduplicated(ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The distinct ids, and the place of each id among them.
+
+    Under XLA, where the number of distinct ids would be a dynamic shape, all
+    ids are taken for distinct.
+
+    Args:
+        ids: integers `[n]`.
+
+    Returns:
+        Ids `[u]` and int32 places `[n]`.
+    """
+    if _traced_for_xla():
+        return ids, tf.range(tf.shape(ids)[0])
+    distinct, places = tf.unique(ids)
+    return distinct, places
+
+
+def _asserted(ids: tf.Tensor, input_dim: int | np.ndarray) -> tf.Tensor:
+    if _traced_for_xla():
         raise NotImplementedError(
             '`oov="error"` cannot be compiled by XLA, which drops asserts. '
             'Use oov="zero" or a row, or jit_compile=False.'
@@ -76,7 +112,10 @@ def _asserted(ids: tf.Tensor, input_dim: int) -> tf.Tensor:
         return tf.identity(ids)
 
 
-def _compiled_by_xla(graph: tf.Graph) -> bool:
+def _traced_for_xla() -> bool:
+    if tf.executing_eagerly():
+        return False
+    graph = tf.compat.v1.get_default_graph()
     while graph is not None:
         if getattr(graph, "_xla_compile", False):
             return True

@@ -11,6 +11,7 @@ from mec_tf.layers.code_lookup_embedding import (
     check_table,
 )
 from mec_tf.layers.codebook_updates import over_replicas, reseed
+from mec_tf.layers.ids import deduplicated
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.losses import (
@@ -202,8 +203,8 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
     def lookup(
         self, rows: tf.Tensor, training: bool, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
-        flat_rows = tf.reshape(rows, [-1])
-        vectors = tf.gather(raw(self.embeddings), flat_rows)
+        distinct, places = deduplicated(tf.reshape(rows, [-1]))
+        vectors = tf.gather(raw(self.embeddings), distinct)
         inner = self.to_code_space(vectors)
         codebooks = tf.convert_to_tensor(raw(self.codebooks))
         codes, parts = self.quantizer.assign(inner, codebooks)
@@ -212,13 +213,16 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         entries = tf.gather(tf.reshape(codebooks, [-1, width]), flat)
         quantized = self.quantizer.join(entries)
         if training or self.learning:
-            present = tf.ones_like(flat_rows, tf.float32)
+            lookups = tf.ones_like(places, tf.float32)
             if counted is not None:
-                present = tf.cast(tf.reshape(counted, [-1]), tf.float32)
-            self._add_losses(
-                flat_rows, present, inner, quantized, codes, parts, codebooks
+                lookups = tf.cast(tf.reshape(counted, [-1]), tf.float32)
+            lookups = tf.math.unsorted_segment_sum(
+                lookups, places, tf.shape(distinct)[0]
             )
-            self._update_codebooks(parts, flat, present)
+            self._add_losses(
+                distinct, lookups, inner, quantized, codes, parts, codebooks
+            )
+            self._update_codebooks(parts, flat, lookups)
         # Adds an exact zero, so that the frozen layer answers bit for bit.
         passage = vectors - tf.stop_gradient(vectors)
         answer = tf.stop_gradient(self.from_code_space(quantized)) + passage
@@ -226,14 +230,14 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
             sums = tf.gather(raw(self.additive), flat)
             answer = tf.concat([answer, tf.reduce_sum(sums, 1)], -1)
         shape = tf.concat([tf.shape(rows), [self.output_dim]], axis=0)
-        answer = tf.reshape(answer, shape)
+        answer = tf.reshape(tf.gather(answer, places), shape)
         answer.set_shape(rows.shape + [self.output_dim])
         return answer
 
     def _add_losses(
-        self, rows, present, inner, quantized, codes, parts, codebooks
+        self, rows, lookups, inner, quantized, codes, parts, codebooks
     ):
-        share = tf.math.divide_no_nan(present, tf.reduce_sum(present))
+        share = tf.math.divide_no_nan(lookups, tf.reduce_sum(lookups))
         if self.commitment_weight:
             losses = self._commitment.call(quantized, inner)
             self.add_loss(
@@ -244,7 +248,7 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
             self.add_loss(tf.reduce_sum(share * losses))
         if self.pwr_weight:
             counts = tf.gather(raw(self.popularity), rows)
-            loss = self._pwr.of_batch(counts, parts, codebooks, present)
+            loss = self._pwr.of_batch(counts, parts, codebooks, lookups)
             self.add_loss(self.pwr_weight * loss)
         if self.contrastive_weight:
             losses = self._contrastive.of_codes(
@@ -254,20 +258,21 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
                 self.contrastive_weight * tf.reduce_sum(share * losses)
             )
 
-    def _update_codebooks(self, parts, flat, present):
+    def _update_codebooks(self, parts, flat, lookups):
         if self.codebook_update != "ema" and not self.track_usage:
             return
         size = self.num_codes * self.codebook_size
         points = tf.stop_gradient(tf.transpose(parts, [1, 0, 2]))
         counted = tf.concat([points, tf.ones_like(points[..., :1])], -1)
-        counted *= present[:, None, None]
+        counted *= lookups[:, None, None]
         width = points.shape[-1]
         sums = tf.math.unsorted_segment_sum(
             tf.reshape(counted, [-1, width + 1]), tf.reshape(flat, [-1]), size
         )
         sums = tf.reshape(sums, [self.num_codes, self.codebook_size, width + 1])
         if self.codebook_update == "ema":
-            sums, seeds = over_replicas(sums, self._draw_seeds(points))
+            seeds = self._draw_seeds(points, lookups)
+            sums, seeds = over_replicas(sums, seeds)
             moving = raw(self.moving)
             moved = moving + (1.0 - self.ema_decay) * (sums - moving)
             moved = reseed(moved, seeds)
@@ -287,13 +292,15 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
             self._usage.update_state(tf.reduce_mean(used))
             self._perplexity.update_state(tf.reduce_mean(tf.exp(entropy)))
 
-    def _draw_seeds(self, points):
-        """A random row of the batch for every code: `[M, K, d]`."""
-        rows = tf.maximum(tf.shape(points)[0], 1)
-        drawn = tf.random.uniform([self.codebook_size], 0, rows, tf.int32)
-        # Of an empty batch no row is drawn, but the shape must hold.
-        padded = tf.concat([points, tf.zeros_like(points[:1])], axis=0)
-        padded = tf.pad(padded, [[0, 1], [0, 0], [0, 0]])
+    def _draw_seeds(self, points, lookups):
+        """A random counted row of the batch for every code: `[M, K, d]`."""
+        upto = tf.cumsum(lookups)
+        places = tf.random.uniform([self.codebook_size]) * tf.reduce_sum(
+            lookups
+        )
+        drawn = tf.searchsorted(upto, places, side="right")
+        # Where no row counts none is drawn, but the shape must hold.
+        padded = tf.pad(points, [[0, 1], [0, 0], [0, 0]])
         return tf.transpose(tf.gather(padded, drawn), [1, 0, 2])
 
     def adapt(self, ids: Any) -> None:

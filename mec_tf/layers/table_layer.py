@@ -107,9 +107,7 @@ class TableLayer(tf.keras.layers.Layer):
             counted = kept if valid is None else tf.logical_and(valid, kept)
         vectors = self.lookup(rows, bool(training), counted)
         vectors = tf.cast(vectors, self.compute_dtype)
-        if valid is None:
-            return vectors
-        return tf.where(valid[..., None], vectors, tf.zeros_like(vectors))
+        return vectors if valid is None else id_rules.zero_out(vectors, valid)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         if not self.mask_zero:

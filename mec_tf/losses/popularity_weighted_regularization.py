@@ -73,7 +73,7 @@ class PopularityWeightedRegularization(tf.keras.losses.Loss):
         counts: tf.Tensor,
         parts: tf.Tensor,
         codebooks: tf.Tensor,
-        present: tf.Tensor | None = None,
+        lookups: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The loss of the table, estimated from rows drawn by popularity.
 
@@ -86,16 +86,16 @@ class PopularityWeightedRegularization(tf.keras.losses.Loss):
             parts: float `[M, n, d]`, what each code of a row stands for:
                 its sub-vectors, or what each stage has left to quantize.
             codebooks: float `[M, K, d]`.
-            present: float `[n]`, 0 for rows that shall not count. Default:
-                all count.
+            lookups: float `[n]`, times that the batch holds a row; 0 for one
+                that shall not count. Default: once each.
 
         Returns:
             Scalar.
         """
         counts = tf.maximum(counts, 1.0)
         weights = popularity_weight(counts) / counts
-        if present is not None:
-            weights *= present
+        if lookups is not None:
+            weights *= lookups
         norms = tf.reduce_sum(tf.square(parts), axis=-1, keepdims=True)
         gaps = tf.maximum(product.distances(parts, codebooks) + norms, 0.0)
         return self(weights, gaps)

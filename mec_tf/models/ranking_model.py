@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.field_embeddings import FieldEmbeddings, check_features
+from mec_tf.layers.fused_field_embeddings import FusedFieldEmbeddings
 from mec_tf.layers.masked_pooling import masked_pooling
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
 from mec_tf.layers.numeric_features import NumericFeatures
@@ -18,6 +19,7 @@ EMBEDDING_SCALE = 0.005
 EmbeddingLayer = (
     Callable[[str, int, int, int], tf.keras.layers.Layer]
     | Mapping[str, tf.keras.layers.Layer]
+    | FusedFieldEmbeddings
     | None
 )
 
@@ -44,7 +46,7 @@ class RankingModel(tf.keras.Model):
             a callable `(feature, input_dim, output_dim, additive_dim) ->
             layer`, or a dict `{feature: layer}` for some of the features.
             The last `additive_dim` of the `output_dim` columns are
-            first-order weights.
+            first-order weights. `fuse` gives a `FusedFieldEmbeddings`.
         shared_tables: `{feature: other feature whose table it uses}`.
             Default: each feature has its own.
         sequences: `{categorical feature: another, its target}`: features
@@ -124,12 +126,17 @@ class RankingModel(tf.keras.Model):
         )
         self.inner_dtype = kwargs.get("dtype")
         fields = {name: owners.get(name, name) for name in categorical}
-        self.field_embeddings = FieldEmbeddings(
-            self._make_tables(embedding_layer, fields),
-            fields,
-            name="field_embeddings",
-            dtype=self.inner_dtype,
-        )
+        self.field_embeddings: FieldEmbeddings | FusedFieldEmbeddings
+        if isinstance(embedding_layer, FusedFieldEmbeddings):
+            _check_fused(embedding_layer, fields)
+            self.field_embeddings = embedding_layer
+        else:
+            self.field_embeddings = FieldEmbeddings(
+                self._make_tables(embedding_layer, fields),
+                fields,
+                name="field_embeddings",
+                dtype=self.inner_dtype,
+            )
         self.numeric_features = None
         if numeric:
             means, stds = zip(*numeric.values(), strict=True)
@@ -191,20 +198,20 @@ class RankingModel(tf.keras.Model):
             ids[name], masks[name] = _mask_padding(
                 name, inputs[name], ids[target]
             )
-        embedded = {
-            name: tf.cast(rows, self.compute_dtype)
-            for name, rows in self.field_embeddings(ids).items()
-        }
-        vectors = tf.stack([embedded[name] for name in plain], axis=1)
+        vectors, sequences = self.field_embeddings.stacked(
+            ids, plain, self.compute_dtype
+        )
         if training and self.embedding_l2:
             norms = tf.reduce_sum(_square_norms(vectors), axis=1)
             for name, mask in masks.items():
-                norms += masked_pooling(_square_norms(embedded[name]), mask)
+                norms += masked_pooling(_square_norms(sequences[name]), mask)
             self.add_loss(self.embedding_l2 * tf.reduce_mean(norms))
         if not masks:
             return vectors
         pooled = [
-            self.pool(name, embedded[name], mask, embedded[target])
+            self.pool(
+                name, sequences[name], mask, vectors[:, plain.index(target)]
+            )
             for (name, target), mask in zip(
                 self.sequences.items(), masks.values(), strict=True
             )
@@ -294,7 +301,11 @@ class RankingModel(tf.keras.Model):
     def get_config(self) -> dict[str, Any]:
         # Keras 2's `Model.get_config` leaves the layer's part out.
         config = tf.keras.layers.Layer.get_config(self)
-        tables = self.field_embeddings.tables
+        tables = self.field_embeddings
+        if isinstance(tables, FusedFieldEmbeddings):
+            saved = serialize_unbuilt(tables)
+        else:
+            saved = {n: serialize_unbuilt(t) for n, t in tables.tables.items()}
         config.update(
             categorical=dict(self.categorical),
             numeric={name: list(pair) for name, pair in self.numeric.items()},
@@ -302,9 +313,7 @@ class RankingModel(tf.keras.Model):
             hidden_units=list(self.hidden_units),
             dropout=self.dropout,
             embedding_l2=self.embedding_l2,
-            embedding_layer={
-                name: serialize_unbuilt(table) for name, table in tables.items()
-            },
+            embedding_layer=saved,
             shared_tables=dict(self.shared_tables),
             sequences=dict(self.sequences),
             embeddings_initializer=tf.keras.initializers.serialize(
@@ -318,10 +327,12 @@ class RankingModel(tf.keras.Model):
         cls, config: dict[str, Any], custom_objects: Any = None
     ) -> "RankingModel":
         with tf.keras.utils.custom_object_scope(custom_objects or {}):
-            tables = {
-                name: tf.keras.layers.deserialize(table)
-                for name, table in config["embedding_layer"].items()
-            }
+            saved, make = config["embedding_layer"], tf.keras.layers.deserialize
+            # A feature may have any name, but its table is no string.
+            if isinstance(saved.get("class_name"), str):
+                tables = make(saved)
+            else:
+                tables = {name: make(table) for name, table in saved.items()}
             return cls(**{**config, "embedding_layer": tables})
 
 
@@ -369,6 +380,14 @@ def _square_norms(vectors):
     """Squared lengths, float32 `[batch, n, 1]`, of `[batch, n, width]`."""
     squares = tf.square(tf.cast(vectors, tf.float32))
     return tf.reduce_sum(squares, axis=-1, keepdims=True)
+
+
+def _check_fused(layer, fields):
+    if layer.fields != fields:
+        raise ValueError(
+            "`embedding_layer` must have the model's fields where it is "
+            f"fused. Received: {dict(layer.fields)}, expected: {fields}"
+        )
 
 
 def _check_shared(shared_tables, categorical):

@@ -1,6 +1,10 @@
 """Quantizers: encode, decode, k-means, packing. No Keras, no training."""
 
-from mec_tf.quantizers.additive import fit_additive
+from mec_tf.quantizers.additive import (
+    encode_additive,
+    fit_additive,
+    nearest_additive,
+)
 from mec_tf.quantizers.kmeans import weighted_kmeans
 from mec_tf.quantizers.packing import code_dtype, pack
 from mec_tf.quantizers.product_quantizer import ProductQuantizer
@@ -13,8 +17,10 @@ __all__ = [
     "Quantizer",
     "ResidualQuantizer",
     "code_dtype",
+    "encode_additive",
     "fit_additive",
     "fit_rotated",
+    "nearest_additive",
     "pack",
     "weighted_kmeans",
 ]

@@ -4,6 +4,9 @@ Symbols: `M` sub-spaces, `K` codes in each codebook, `d` width of a sub-vector,
 `A` additive columns (see `decode`).
 """
 
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
 
@@ -44,11 +47,28 @@ def nearest(subvectors: tf.Tensor, codebooks: tf.Tensor) -> tf.Tensor:
     return tf.transpose(tf.argmin(gaps, axis=-1, output_type=tf.int32))
 
 
-def flat_index(codes: tf.Tensor, codebook_size: int) -> tf.Tensor:
-    """Turns codes `[..., M]` into rows of codebooks laid out `[M * K, ·]`."""
+def flat_index(
+    codes: tf.Tensor, codebook_size: int, tables: Any = None
+) -> tf.Tensor:
+    """Turns codes into rows of codebooks laid out `[M * K, ·]`.
+
+    Args:
+        codes: integers `[..., M]`.
+        codebook_size: `K`.
+        tables: integers `[n]`, where the codebooks of several tables are laid
+            out one after the other: the table of each of the codes
+            `[..., n, M]`.
+
+    Returns:
+        int64, of the shape of `codes`: gathers take it faster than int32.
+    """
     num_subspaces = codes.shape[-1]
-    offsets = tf.range(num_subspaces, dtype=tf.int32) * codebook_size
-    return tf.cast(codes, tf.int32) + offsets
+    offsets = np.arange(num_subspaces)
+    if tables is not None:
+        offsets = offsets + np.asarray(tables)[:, None] * num_subspaces
+    return tf.cast(codes, tf.int64) + tf.constant(
+        offsets * codebook_size, tf.int64
+    )
 
 
 def decode(entries: tf.Tensor, additive_dim: int = 0) -> tf.Tensor:
@@ -66,15 +86,10 @@ def decode(entries: tf.Tensor, additive_dim: int = 0) -> tf.Tensor:
     Returns:
         `[..., M * d + A]`.
     """
-    num_subspaces = entries.shape[-2]
     width = entries.shape[-1] - additive_dim
-    lead = tf.shape(entries)[:-2]
 
     def joined(part: tf.Tensor) -> tf.Tensor:
-        shape = tf.concat([lead, [num_subspaces * width]], axis=0)
-        flat = tf.reshape(part, shape)
-        flat.set_shape(entries.shape[:-2] + [num_subspaces * width])
-        return flat
+        return tf.reshape(part, joined_shape(part))
 
     if not additive_dim:
         return joined(entries)
@@ -82,3 +97,16 @@ def decode(entries: tf.Tensor, additive_dim: int = 0) -> tf.Tensor:
     if not width:
         return summed
     return tf.concat([joined(entries[..., :width]), summed], axis=-1)
+
+
+def joined_shape(parts: tf.Tensor) -> Any:
+    """Shape of `[..., M, d]` with the last two axes made one.
+
+    A list where the shape is known but for one axis, which spares the ops
+    that would compute it at each call.
+    """
+    *lead, rows, width = parts.shape.as_list()
+    # Beside an empty axis the unknown one could have any length.
+    if lead.count(None) <= 1 and 0 not in lead:
+        return [*(-1 if n is None else n for n in lead), rows * width]
+    return tf.concat([tf.shape(parts)[:-2], [rows * width]], axis=0)

@@ -1,9 +1,11 @@
 """Training, tuning and scoring of ranking models."""
 
+from mec_tf.training.codebook_health import CodebookHealth
 from mec_tf.training.evaluation import Scores, evaluate, log_loss, rank_auc
 from mec_tf.training.full_precision import FitSettings, fit, tune
 
 __all__ = [
+    "CodebookHealth",
     "FitSettings",
     "Scores",
     "evaluate",

@@ -134,3 +134,30 @@ def test_load_finds_damage(tmp_path):
     path.write_bytes(data)
     with pytest.raises(ValueError, match="whole vocabulary file"):
         Vocabulary.load(path)
+
+
+@pytest.mark.parametrize("values", [["b", "a", "c"], [7, 3, 5]])
+def test_extended_keeps_rows_and_appends(values, tmp_path):
+    old = Vocabulary(values, [4, 9, 5, 1])
+    new = [f"{v}x" for v in values] if values[0] == "b" else [70, 30]
+    grown = old.extended(new[:2], [2, 6])
+    assert grown.encode(values).tolist() == [1, 2, 3]
+    assert grown.encode(new[:2]).tolist() == [4, 5]
+    assert grown.counts.tolist() == [4, 9, 5, 1, 2, 6]
+    assert old.size == 4
+    grown.save(tmp_path / "vocabulary.parquet")
+    assert Vocabulary.load(tmp_path / "vocabulary.parquet") == grown
+
+
+@pytest.mark.parametrize(
+    "values, counts, message",
+    [
+        (["c", "b"], [1, 1], "1 known"),
+        (["c", None], [1, 1], "1 missing"),
+        (["c", "c"], [1, 1], "distinct"),
+        (["c"], [1, 1], "one entry a value"),
+    ],
+)
+def test_extended_refuses_what_is_not_new(values, counts, message):
+    with pytest.raises(ValueError, match=message):
+        Vocabulary(["a", "b"], [0, 2, 1]).extended(values, counts)
