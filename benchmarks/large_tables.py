@@ -173,8 +173,8 @@ def measure(folder: pathlib.Path) -> None:
         write_rows(FLAGS.output, rows)
         row = rows[-1]
         print(
-            f"{stage}: {row['ratio']:.1f}x, test AUC {row['auc']:.4f}, log-loss "
-            f"{row['log_loss']:.4f}, {row['seconds']} s, peak memory "
+            f"{stage}: {row['ratio']:.1f}x, test AUC {row['auc']:.4f}, "
+            f"log-loss {row['log_loss']:.4f}, {row['seconds']} s, peak memory "
             f"{row['peak_rss'] / 1e9:.2f} GB",
             flush=True,
         )
