@@ -4,10 +4,15 @@ from mec_tf.compression.apply_codes import apply_codes
 from mec_tf.compression.artifact_error import ArtifactError
 from mec_tf.compression.compress import CompressionResult, compress, plan
 from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
+from mec_tf.compression.dense_report import DenseReport
+from mec_tf.compression.dense_statistics import dense_layers, dense_statistics
 from mec_tf.compression.drift import DriftReport, TierDrift, drift_report
 from mec_tf.compression.embedding_codes import EmbeddingCodes
+from mec_tf.compression.fold import fold_low_rank
 from mec_tf.compression.fuse import fuse
 from mec_tf.compression.hashing import HASHING_METHODS, hashed_layers
+from mec_tf.compression.methods import METHODS
+from mec_tf.compression.low_rank import low_rank_dense
 from mec_tf.compression.new_rows import encode_new_rows, fit_new_rows, grow
 from mec_tf.compression.plan import (
     CompressionPlan,
@@ -15,12 +20,20 @@ from mec_tf.compression.plan import (
     check_budget,
     make_plan,
 )
-from mec_tf.compression.policy import CompressionPolicy, TableSettings
+from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.report import CompressionReport, TableReport
+from mec_tf.compression.settings import (
+    ComposedSettings,
+    HashedSettings,
+    PrunedSettings,
+    Settings,
+    TableSettings,
+)
 from mec_tf.compression.stored_table import StoredTable
 from mec_tf.compression.table_files import compress_table, read_table
 from mec_tf.compression.table_losses import table_losses
 from mec_tf.compression.tables import Table, find_tables
+from mec_tf.quantizers import OutputStatistics
 
 __all__ = [
     "ArtifactError",
@@ -28,10 +41,17 @@ __all__ = [
     "CompressionPolicy",
     "CompressionReport",
     "CompressionResult",
+    "ComposedSettings",
+    "DenseReport",
     "DriftReport",
     "EmbeddingCodes",
     "HASHING_METHODS",
+    "HashedSettings",
+    "METHODS",
+    "OutputStatistics",
     "PlannedTable",
+    "PrunedSettings",
+    "Settings",
     "StoredTable",
     "Table",
     "TableReport",
@@ -41,15 +61,19 @@ __all__ = [
     "check_budget",
     "compress",
     "compress_table",
+    "dense_layers",
+    "dense_statistics",
     "drift_report",
     "encode_new_rows",
     "find_tables",
     "fit_new_rows",
+    "fold_low_rank",
     "full_bytes",
     "fuse",
     "grow",
     "hashed_layers",
     "layer_bytes",
+    "low_rank_dense",
     "make_plan",
     "model_bytes",
     "plan",

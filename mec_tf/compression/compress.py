@@ -13,6 +13,8 @@ from tqdm import tqdm
 from mec_tf.compression import counting
 from mec_tf.compression.batches import as_batches
 from mec_tf.compression.embedding_codes import EmbeddingCodes
+from mec_tf.compression.methods import METHODS, Method
+from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.objective import (
     check_compiled,
     compile_like,
@@ -22,11 +24,10 @@ from mec_tf.compression.plan import CompressionPlan, describe, make_plan
 from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.popularity import count_ids
 from mec_tf.compression.rebuild import check_copy, rebuild
-from mec_tf.compression.replacements import frozen, trainable
 from mec_tf.compression.report import CompressionReport, TableReport
 from mec_tf.compression.selection import KeepBest
-from mec_tf.compression.tables import find_tables, walk
-from mec_tf.layers.code_lookup_embedding import check_table
+from mec_tf.compression.tables import Table, find_tables, walk
+from mec_tf.layers.trained_rows import check_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,47 +127,59 @@ def compress(
     tables, first, counts = _survey(model, train, counts, model_fn)
     progress = verbose not in (0, "0")
     planned = make_plan(tables, policy, counts, progress=progress)
-    chosen = [t for t in tables if planned[t.path].settings.num_subspaces]
+    chosen = [t for t in tables if not planned[t.path].settings.exact]
+    methods = {
+        t.path: policy.method_for(planned[t.path].settings) for t in chosen
+    }
+    anew = policy.start == "cold" or METHODS[policy.method].from_scratch
     training = rebuild(
         model,
         {
-            t.path: trainable(t, planned[t.path].settings, policy)
+            t.path: functools.partial(
+                _trainable, methods[t.path], t, planned, policy
+            )
             for t in chosen
         },
         first,
         model_fn,
-        carry=policy.start == "warm",
+        carry=not anew,
     )
-    for table in tqdm(chosen, desc="Clustering tables", disable=not progress):
+    for table in tqdm(chosen, desc="Starting tables", disable=not progress):
         layer = _layer_at(training, table.path)
-        if policy.start == "warm":
+        if anew:
+            layer.add_counts(counts[table.path])
+        else:
             layer.warm_start(
                 table.values(), counts[table.path], seed=policy.seed
             )
-        else:
-            layer.add_counts(counts[table.path])
     compile_like(model, training, optimizer or optimizer_like(model))
     _mark_train_steps(
         training, [_layer_at(training, table.path) for table in chosen]
     )
+    for method in {id(m): m for m in methods.values()}.values():
+        method.prepare(training)
     keep = KeepBest(
         None if validation_data is None else as_batches(validation_data),
         monitor,
         patience,
         [table.path for table in chosen],
-        skip_start=policy.start == "cold",
+        skip_start=anew,
     )
+    if not any(method.trains for method in methods.values()):
+        epochs = 0
     history = _train(
         training, train, epochs, steps_per_epoch, [keep, *callbacks], verbose
     )
     compressed = rebuild(
         model,
         {
-            t.path: frozen(
-                _layer_at(training, t.path),
-                t,
-                planned[t.path].settings,
+            t.path: functools.partial(
+                _layer_at(training, t.path).freeze,
                 keep.tables[t.path],
+                dtype=policy_of(t.layer),
+                **methods[t.path].frozen_config(
+                    planned[t.path].settings, t.rows
+                ),
             )
             for t in chosen
         },
@@ -222,6 +235,17 @@ def _survey(model, train, counts, model_fn):
                 f"Received shape {np.shape(counts.get(table.path))}"
             )
     return tables, first, counts
+
+
+def _trainable(
+    method: Method,
+    table: Table,
+    planned: CompressionPlan,
+    policy: CompressionPolicy,
+) -> Any:
+    layer = method.trainable(table, planned[table.path].settings, policy)
+    layer.trainable = table.layer.trainable
+    return layer
 
 
 def _same(layer: Any) -> Any:

@@ -20,14 +20,7 @@ def layer_bytes(layer: tf.keras.layers.Layer) -> int:
     """
     if isinstance(layer, TieredEmbedding):
         return sum(layer_bytes(tier) for tier in layer.tiers)
-    names = (
-        "codes",
-        "codebooks",
-        "additive",
-        "rotation",
-        "embeddings",
-        "quotient_embeddings",
-    )
+    names = getattr(layer, "table_variables", ("embeddings",))
     held = [getattr(layer, name, None) for name in names]
     return sum(
         int(np.prod(variable.shape)) * variable.dtype.size

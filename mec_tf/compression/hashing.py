@@ -47,7 +47,7 @@ def hashed_layers(
             f"`method` must be one of {', '.join(HASHING_METHODS)}. "
             f"Received: method={method!r}"
         )
-    stored = share_rows(shapes, max_bytes, _LEAST[method])
+    stored = share_rows(shapes, max_bytes, LEAST[method])
 
     def make(
         table: str, input_dim: int, output_dim: int, additive_dim: int
@@ -132,7 +132,7 @@ def _least_composed(input_dim: int) -> int:
     return side + -(-input_dim // side)
 
 
-_LEAST: Mapping[str, Callable[[int], int]] = {
+LEAST: Mapping[str, Callable[[int], int]] = {
     "hash": lambda input_dim: 1,
     "quotient_remainder": _least_composed,
 }

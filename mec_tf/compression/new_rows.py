@@ -15,11 +15,11 @@ from mec_tf.compression.objective import (
     optimizer_like,
 )
 from mec_tf.compression.rebuild import rebuild
-from mec_tf.compression.replacements import policy_of
+from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.tables import is_full_table, table_layers, walk
 from mec_tf.layers import CodeLookupEmbedding, TieredEmbedding
-from mec_tf.layers.code_lookup_embedding import check_table
 from mec_tf.layers.nesting import build_inner
+from mec_tf.layers.trained_rows import check_table
 from mec_tf.layers.variables import KERAS_3, raw
 from mec_tf.quantizers import encode_additive
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from mec_tf.compression.candidates import candidates, measured
-from mec_tf.compression.counting import in_tiers
-from mec_tf.compression.policy import CompressionPolicy, TableSettings
+from mec_tf.compression.methods import METHODS
+from mec_tf.compression.methods.method import Measured
+from mec_tf.compression.policy import CompressionPolicy
+from mec_tf.compression.settings import LEAVE, Settings
 from mec_tf.compression.tables import Table, own_call
 
 
@@ -29,7 +30,7 @@ class PlannedTable:
     path: str
     rows: int
     dim: int
-    settings: TableSettings
+    settings: Settings
     bytes_before: int
     bytes_after: int
     error: float = 0.0
@@ -66,26 +67,7 @@ class CompressionPlan:
 
 def describe(table: PlannedTable) -> str:
     """What happens to a table, in words."""
-    if table.reason:
-        return table.reason
-    settings = table.settings
-    words = _codes(settings)
-    if settings.heads:
-        tiers = settings.tiers(table.rows)
-        words = in_tiers((rows, _codes(tier)) for rows, tier in tiers)
-    if settings.private_rows and settings.private_rows < table.rows:
-        words += f", {table.rows - settings.private_rows:,} rare rows share"
-    return words
-
-
-def _codes(settings: TableSettings) -> str:
-    if not settings.num_subspaces:
-        return "exact"
-    kind = "" if settings.quantizer == "product" else settings.quantizer + " "
-    return (
-        f"{settings.num_subspaces} x {settings.codebook_size} {kind}codes, "
-        f"{settings.codebook_dtype}"
-    )
+    return table.reason or table.settings.describe(table.rows)
 
 
 def table_of_bytes(
@@ -145,11 +127,19 @@ def make_plan(
         ValueError: if the budget cannot be met, with the least it takes, or
             if explicit settings do not fit their table.
     """
-    sharing = check_budget(tables, policy, counts)
-    options = [
-        _options(table, policy, counts[table.path], sharing)
-        for table in tqdm(tables, desc="Measuring tables", disable=not progress)
-    ]
+    settled, sharing = check_budget(tables, policy, counts)
+    method = METHODS[policy.method]
+    options = []
+    for table in tqdm(tables, desc="Measuring tables", disable=not progress):
+        found: list[Measured] = [(settled.get(table.path, LEAVE), 0.0)]
+        if table.path not in settled:
+            found = method.measured(table, policy, counts[table.path], sharing)
+        options.append(
+            [
+                _planned(table, policy, settings, error)
+                for settings, error in found
+            ]
+        )
     budget = policy.budget(sum(table.full_bytes for table in tables))
     return _spend(options, budget)
 
@@ -158,40 +148,72 @@ def check_budget(
     tables: list[Table],
     policy: CompressionPolicy,
     counts: Mapping[str, np.ndarray],
-) -> bool:
-    """Whether rare rows must share row 0 to meet the budget.
-
-    Looks at sizes only; tables need not be trained.
+) -> tuple[dict[str, Settings], bool]:
+    """What is settled before any table's values are looked at.
 
     Args:
-        tables: the model's tables.
+        tables: the model's tables; need not be trained.
         policy: what to reach.
         counts: training counts by table path.
+
+    Returns:
+        Settings of the tables without a choice, by path; and whether rare
+        rows must share row 0 in others to meet the budget.
 
     Raises:
         ValueError: if the budget cannot be met either way, with the least it
             takes, or if explicit settings do not fit their table.
     """
-    for table in tables:
-        _check_explicit(table, policy.explicit(table.path))
+    settled = _settled(tables, policy)
+    method = METHODS[policy.method]
     full = sum(table.full_bytes for table in tables)
+    fixed = sum(
+        settled[table.path].stored_bytes(*_shape(table))
+        for table in tables
+        if table.path in settled
+    )
+    free = [table for table in tables if table.path not in settled]
+    if policy.bounded and free:
+        settled.update(method.settle(free, policy.budget(full) - fixed))
+        free = [table for table in free if table.path not in settled]
+    least = fixed
     for sharing in (False, True):
-        least = sum(
+        least = fixed + sum(
             min(
-                settings.stored_bytes(table.rows, table.dim, table.additive_dim)
-                for settings in candidates(
+                settings.stored_bytes(*_shape(table))
+                for settings in method.candidates(
                     table, policy, counts[table.path], sharing
                 )
             )
-            for table in tables
+            for table in free
         )
         if least <= policy.budget(full):
-            return sharing
+            return settled, sharing
     raise ValueError(
         "`policy` asks for more than these tables give: at best "
         f"{least:,} of {full:,} bytes, ratio {full / least:.1f}. "
-        f"Received: {_asked(policy)}"
+        f"Received: {policy.asked}"
     )
+
+
+def _settled(
+    tables: list[Table], policy: CompressionPolicy
+) -> dict[str, Settings]:
+    """Tables that are left alone, or have explicit settings; checks those."""
+    settled: dict[str, Settings] = {}
+    for table in tables:
+        explicit = policy.explicit(table.path)
+        if explicit is not None:
+            explicit.check(table.path, *_shape(table))
+        if own_call(table.layer):
+            settled[table.path] = LEAVE
+        elif explicit is not None:
+            settled[table.path] = explicit
+    return settled
+
+
+def _shape(table: Table) -> tuple[int, int, int]:
+    return table.rows, table.dim, table.additive_dim
 
 
 def _spend(options: list[list[PlannedTable]], budget: int) -> CompressionPlan:
@@ -213,66 +235,26 @@ def _spend(options: list[list[PlannedTable]], budget: int) -> CompressionPlan:
         chosen[-place] = option
 
 
-def _asked(policy: CompressionPolicy) -> str:
-    if policy.max_bytes is not None:
-        return f"max_bytes={policy.max_bytes}"
-    return f"ratio={policy.ratio or 50.0:g}"
-
-
 def _gain(now: PlannedTable, then: PlannedTable) -> float:
     extra = max(then.bytes_after - now.bytes_after, 1)
     return (now.error - then.error) / extra
 
 
-def _check_explicit(table: Table, settings: TableSettings | None) -> None:
-    if settings is None or not settings.num_subspaces:
-        return
-    width = table.dim - table.additive_dim
-    *_, (rest, _) = tiers = settings.tiers(table.rows)
-    if settings.heads and rest < 1:
-        raise ValueError(
-            f"`heads` must leave rows of the "
-            f"{settings.private_rows or table.rows} of {table.path}. "
-            f"Received: heads={settings.heads}"
-        )
-    for _, tier in tiers:
-        codes = tier.num_subspaces
-        if codes and tier.quantizer != "residual" and width % codes:
-            raise ValueError(
-                f"`num_subspaces` must divide the width of {table.path}. "
-                f"Received: num_subspaces={codes}, width={width}"
-            )
-
-
-def _options(
-    table: Table,
-    policy: CompressionPolicy,
-    counts: np.ndarray,
-    sharing: bool,
-) -> list[PlannedTable]:
-    """Settings of a table, each larger and more exact than the one before."""
-    found = measured(table, policy, counts, sharing)
-    reason = own_call(table.layer) or "left alone: " + (
-        "policy" if policy.explicit(table.path) else "small or important"
-    )
-    return [
-        _planned(
-            table, settings, error, "" if settings.num_subspaces else reason
-        )
-        for settings, error in found
-    ]
-
-
 def _planned(
-    table: Table, settings: TableSettings, error: float, reason: str = ""
+    table: Table, policy: CompressionPolicy, settings: Settings, error: float
 ) -> PlannedTable:
+    reason = ""
+    if settings.exact:
+        given = policy.explicit(table.path)
+        why = "policy" if given is not None else "small or important"
+        reason = own_call(table.layer) or f"left alone: {why}"
     return PlannedTable(
         table.path,
         table.rows,
         table.dim,
         settings,
         table.full_bytes,
-        settings.stored_bytes(table.rows, table.dim, table.additive_dim),
+        settings.stored_bytes(*_shape(table)),
         error,
         reason,
     )

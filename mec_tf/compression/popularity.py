@@ -84,3 +84,9 @@ def count_ids(
     return {
         table.path: raw(layers[table.path].counts).numpy() for table in tables
     }
+
+
+def ordered_by_popularity(counts: np.ndarray) -> bool:
+    """Whether ids are ordered by popularity, row 0 apart."""
+    rest = counts[1:]
+    return len(rest) > 0 and bool((rest[:-1] >= rest[1:]).all())

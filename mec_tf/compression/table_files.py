@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.compression.policy import TableSettings
+from mec_tf.compression.settings import TableSettings
 from mec_tf.layers import CodeLookupEmbedding
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.layers.table_layer import TableLayer
+from mec_tf.layers.trained_rows import check_table
 from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.quantizers import (
     ProductQuantizer,
@@ -75,6 +76,8 @@ class CodeLookupEmbedding(TableLayer):
     Reference:
         "MEC" (arXiv 2502.15355), stage 2.
     """
+
+    table_variables = ("codes", "codebooks", "rotation")
 
     def __init__(
         self,
@@ -311,19 +314,3 @@ class CodeLookupEmbedding(TableLayer):
             rotated=self.rotated,
         )
         return config
-
-
-def check_table(table: np.ndarray) -> None:
-    """Raises ValueError unless `table` is a finite `[N, D]` of floats."""
-    shape = np.shape(table)
-    if len(shape) != 2 or 0 in shape:
-        raise ValueError(
-            f"`table` must be [rows, columns]. Received shape {shape}"
-        )
-    for start in range(0, shape[0], 65536):
-        finite = np.isfinite(table[start : start + 65536]).all(axis=1)
-        if not finite.all():
-            row = start + int(np.argmin(finite))
-            raise ValueError(
-                f"`table` must be finite. Received NaN or infinity in row {row}"
-            )

@@ -34,6 +34,8 @@ class FusedCodeLookupEmbedding(FusedTables):
     Output shape: `[..., tables, output_dim]`.
     """
 
+    table_variables = ("codes", "codebooks")
+
     def __init__(
         self,
         tables: Sequence[Mapping[str, Any]],
@@ -90,15 +92,19 @@ class FusedCodeLookupEmbedding(FusedTables):
         self.built = True
 
     def lookup_in(self, rows: tf.Tensor, places: np.ndarray) -> tf.Tensor:
+        flat = self.entry_index(rows, places)
+        entries = tf.gather(raw(self.codebooks), flat)
+        return product.decode(tf.cast(entries, tf.float32), self.additive_dim)
+
+    def entry_index(self, rows: tf.Tensor, places: np.ndarray) -> tf.Tensor:
+        """Rows of `codebooks`, int64 `[..., n, M]`; as `lookup_in`."""
         if self.bit_packed:
             codes = packing.gather_bits(
                 raw(self.codes), rows, self.num_subspaces, self.codebook_size
             )
         else:
             codes = tf.gather(raw(self.codes), rows)
-        flat = product.flat_index(codes, self.codebook_size, places)
-        entries = tf.gather(raw(self.codebooks), flat)
-        return product.decode(tf.cast(entries, tf.float32), self.additive_dim)
+        return product.flat_index(codes, self.codebook_size, places)
 
     def row_codes(self, name: str) -> np.ndarray:
         """The codes of one table, uint8 or uint16 `[stored rows, M]`."""

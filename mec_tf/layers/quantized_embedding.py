@@ -1,15 +1,13 @@
 """What the trainable tables that learn their codes share."""
 
 import abc
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.layers.code_lookup_embedding import (
-    CodeLookupEmbedding,
-    check_table,
-)
+from mec_tf.layers.code_lookup_embedding import CodeLookupEmbedding
 from mec_tf.layers.codebook_updates import over_replicas, reseed
 from mec_tf.layers.ids import deduplicated
 from mec_tf.layers.table_layer import TableLayer
@@ -68,6 +66,7 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
 
     num_codes: int
     codebook_size: int
+    table_variables = ("embeddings", "codebooks", "additive", "rotation")
 
     def __init__(
         self,
@@ -354,18 +353,12 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         Raises:
             ValueError: if the shape differs or a value is not finite.
         """
-        if np.shape(table) != (self.input_dim, self.output_dim):
-            raise ValueError(
-                f"`table` must be [{self.input_dim}, {self.output_dim}]. "
-                f"Received shape {np.shape(table)}"
-            )
-        check_table(table)
+        table = self.rows_to_store(table, counts)
         if not self.built:
             self.build()
         if counts is not None:
             self.add_counts(counts)
         weights = raw(self.popularity).numpy()
-        table = stored_rows(table, counts, self.stored_rows)
         vectors = np.ascontiguousarray(
             table[:, : self.split_dim], dtype=np.float32
         )
@@ -417,7 +410,7 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         return self.additive_dim
 
     def freeze(
-        self, state: dict[str, np.ndarray] | None = None, **config: Any
+        self, state: Mapping[str, np.ndarray] | None = None, **config: Any
     ) -> CodeLookupEmbedding:
         """The same table as codes and codebooks only.
 
@@ -462,23 +455,6 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
             track_usage=self.track_usage,
         )
         return config
-
-
-def stored_rows(
-    table: np.ndarray, counts: np.ndarray | None, stored: int
-) -> np.ndarray:
-    """The first `stored` rows; row 0 is the mean of those that share it."""
-    if stored == len(table):
-        return table
-    kept = np.array(table[:stored], np.float32)
-    sharing = np.concatenate([table[:1], table[stored:]])
-    weights = None
-    if counts is not None:
-        weights = np.append(counts[:1], counts[stored:])
-    if weights is not None and not weights.sum():
-        weights = None
-    kept[0] = np.average(sharing, axis=0, weights=weights)
-    return kept
 
 
 def _copy(initializer: Any) -> Any:

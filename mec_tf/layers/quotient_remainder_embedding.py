@@ -49,6 +49,8 @@ class QuotientRemainderEmbedding(TableLayer):
         1909.02107).
     """
 
+    table_variables = ("embeddings", "quotient_embeddings")
+
     def __init__(
         self,
         input_dim: int,

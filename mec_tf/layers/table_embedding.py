@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from mec_tf.layers.table_layer import TableLayer
@@ -56,6 +57,18 @@ class TableEmbedding(TableLayer):
             trainable=True,
         )
         self.built = True
+
+    def warm_start(
+        self,
+        table: np.ndarray,
+        counts: np.ndarray | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        rows = self.rows_to_store(table, counts)
+        if not self.built:
+            self.build()
+        raw(self.embeddings).assign(rows)
 
     def lookup(
         self, rows: tf.Tensor, training: bool, counted: tf.Tensor | None = None

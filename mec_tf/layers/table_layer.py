@@ -1,11 +1,15 @@
 """What every embedding layer of this package shares."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from mec_tf.layers import ids as id_rules
-from mec_tf.layers.variables import KERAS_3
+from mec_tf.layers.nesting import build_inner
+from mec_tf.layers.trained_rows import check_table, stored_rows
+from mec_tf.layers.variables import KERAS_3, raw
 
 
 class TableLayer(tf.keras.layers.Layer):
@@ -14,7 +18,9 @@ class TableLayer(tf.keras.layers.Layer):
     Owns the contract of `tf.keras.layers.Embedding`: any id shape and dtype,
     ragged ids, `mask_zero`, `compute_output_shape`, and, beyond it, one
     out-of-range policy that holds in eager, graph and XLA. A subclass writes
-    `lookup`.
+    `lookup`, and names the variables that it reads in `table_variables`; one
+    that can start from a trained table overrides `warm_start`, one that is
+    trained in another form than it is used in overrides `freeze`.
 
     Args:
         input_dim: int, rows of the table.
@@ -33,6 +39,9 @@ class TableLayer(tf.keras.layers.Layer):
     Raises:
         ValueError: if an argument is out of its range.
     """
+
+    # Attributes of the variables that answer a lookup.
+    table_variables: tuple[str, ...] = ("embeddings",)
 
     def __init__(
         self,
@@ -89,6 +98,72 @@ class TableLayer(tf.keras.layers.Layer):
         for padding, None where it never does.
         """
         raise NotImplementedError
+
+    def add_counts(self, counts: np.ndarray) -> None:
+        """Takes `[input_dim]` training counts; here they are of no use."""
+
+    def warm_start(
+        self,
+        table: np.ndarray,
+        counts: np.ndarray | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        """Starts from the rows of a trained table.
+
+        Args:
+            table: float `[input_dim, output_dim]`.
+            counts: `[input_dim]` training counts. Default: all rows alike.
+            seed: of what is random.
+
+        Raises:
+            NotImplementedError: if this kind of table starts anew only.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot start from a trained table."
+        )
+
+    def rows_to_store(
+        self, table: np.ndarray, counts: np.ndarray | None
+    ) -> np.ndarray:
+        """The rows `[stored_rows, output_dim]` of a trained table.
+
+        Raises:
+            ValueError: if the shape differs or a value is not finite.
+        """
+        if np.shape(table) != (self.input_dim, self.output_dim):
+            raise ValueError(
+                f"`table` must be [{self.input_dim}, {self.output_dim}]. "
+                f"Received shape {np.shape(table)}"
+            )
+        check_table(table)
+        return stored_rows(table, counts, self.stored_rows)
+
+    def frozen_state(self) -> dict[str, np.ndarray]:
+        """What `freeze` needs of the present state: arrays by name."""
+        return {
+            name: raw(getattr(self, name)).numpy()
+            for name in self.table_variables
+            if hasattr(self, name)
+        }
+
+    def freeze(
+        self, state: Mapping[str, np.ndarray] | None = None, **config: Any
+    ) -> "TableLayer":
+        """A built layer for inference that answers as this one does.
+
+        Args:
+            state: an earlier `frozen_state` to freeze instead of the present
+                one.
+            **config: other arguments of the layer, such as `dtype`.
+        """
+        state = self.frozen_state() if state is None else state
+        with tf.init_scope():
+            layer = type(self).from_config({**self.get_config(), **config})
+            build_inner(layer)
+            for name, array in state.items():
+                raw(getattr(layer, name)).assign(array)
+        return layer
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         if isinstance(inputs, tf.RaggedTensor):

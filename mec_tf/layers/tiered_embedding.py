@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.layers.code_lookup_embedding import check_table
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
-from mec_tf.layers.quantized_embedding import QuantizedEmbedding, stored_rows
+from mec_tf.layers.quantized_embedding import QuantizedEmbedding
 from mec_tf.layers.table_layer import TableLayer
-from mec_tf.layers.variables import raw
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
@@ -129,8 +127,7 @@ class TieredEmbedding(TableLayer):
             self.build()
         counts = self._stored_counts(counts)
         for start, end, tier in self.ranges():
-            if isinstance(tier, QuantizedEmbedding):
-                tier.add_counts(counts[start:end])
+            tier.add_counts(counts[start:end])
 
     def _stored_counts(self, counts: np.ndarray) -> np.ndarray:
         """Counts of the stored rows; row 0 has those that share it."""
@@ -157,30 +154,21 @@ class TieredEmbedding(TableLayer):
         Raises:
             ValueError: if the shape differs or a value is not finite.
         """
-        if np.shape(table) != (self.input_dim, self.output_dim):
-            raise ValueError(
-                f"`table` must be [{self.input_dim}, {self.output_dim}]. "
-                f"Received shape {np.shape(table)}"
-            )
-        check_table(table)
+        table = self.rows_to_store(table, counts)
         if not self.built:
             self.build()
-        table = stored_rows(table, counts, self.stored_rows)
         if counts is not None:
             counts = self._stored_counts(counts)
         for start, end, tier in self.ranges():
-            if isinstance(tier, QuantizedEmbedding):
-                own = None if counts is None else counts[start:end]
-                tier.warm_start(table[start:end], own, seed=seed)
-            else:
-                raw(tier.embeddings).assign(table[start:end])
+            own = None if counts is None else counts[start:end]
+            tier.warm_start(table[start:end], own, seed=seed)
 
     def frozen_state(self) -> dict[str, np.ndarray]:
         """What freezing keeps: arrays by "place of the tier/name"."""
         return {
             f"{place}/{name}": array
             for place, tier in enumerate(self.tiers)
-            for name, array in _frozen_state(tier).items()
+            for name, array in tier.frozen_state().items()
         }
 
     def freeze(
@@ -208,11 +196,8 @@ class TieredEmbedding(TableLayer):
                 for name, array in state.items()
                 if name.startswith(prefix)
             }
-            if isinstance(tier, QuantizedEmbedding):
-                settings = tiers[place] if tiers else {}
-                frozen.append(tier.freeze(own, **settings))
-            else:
-                frozen.append(_copy(tier, own))
+            settings = tiers[place] if tiers else {}
+            frozen.append(tier.freeze(own, **settings))
         settings = {**self.get_config(), "tiers": frozen, **config}
         layer = type(self)(**settings)
         layer.build()
@@ -227,20 +212,3 @@ class TieredEmbedding(TableLayer):
     def from_config(cls, config: dict[str, Any]) -> "TieredEmbedding":
         tiers = [tf.keras.layers.deserialize(t) for t in config["tiers"]]
         return cls(**{**config, "tiers": tiers})
-
-
-def _frozen_state(tier: TableLayer) -> dict[str, np.ndarray]:
-    if isinstance(tier, QuantizedEmbedding):
-        return tier.frozen_state()
-    names = ("embeddings", "codes", "codebooks", "rotation")
-    return {n: raw(getattr(tier, n)).numpy() for n in names if hasattr(tier, n)}
-
-
-def _copy(tier: TableLayer, state: Mapping[str, np.ndarray]) -> TableLayer:
-    """A built layer like an exact or frozen one, with these arrays."""
-    with tf.init_scope():
-        copy = type(tier).from_config(tier.get_config())
-        build_inner(copy)
-        for name, array in state.items():
-            raw(getattr(copy, name)).assign(array)
-    return copy

@@ -1,4 +1,4 @@
-"""What a table may become, and how far its rows would move."""
+"""What codes a table may get, and how far its rows would move."""
 
 import dataclasses
 import functools
@@ -13,12 +13,10 @@ from mec_tf.compression.distortion import (
     quantized_errors,
     shared_error,
 )
-from mec_tf.compression.policy import (
-    LEAVE,
-    CompressionPolicy,
-    TableSettings,
-)
-from mec_tf.compression.tables import Table, own_call
+from mec_tf.compression.methods.method import useful
+from mec_tf.compression.popularity import ordered_by_popularity
+from mec_tf.compression.settings import LEAVE, TableSettings
+from mec_tf.compression.tables import Table
 
 # Quantizer, codes a row and codes a codebook that the planner may choose.
 CHOICES = (
@@ -40,27 +38,18 @@ MOST_TAIL_BITS = 32
 Measured = tuple[TableSettings, float]
 
 
-def candidates(
-    table: Table,
-    policy: CompressionPolicy,
-    counts: np.ndarray,
-    sharing: bool,
+def plain_codes(
+    table: Table, counts: np.ndarray, sharing: bool
 ) -> list[TableSettings]:
-    """Settings that a table may get, but for those in tiers.
+    """Codes that a table may get, and `LEAVE`, but for those in tiers.
 
-    `LEAVE` is one unless others are given. Tiers never take the fewest bytes.
+    Tiers never take the fewest bytes.
 
     Args:
         table: the table.
-        policy: what to reach.
         counts: `[rows]` in training.
         sharing: whether rare rows may share row 0.
     """
-    if own_call(table.layer):
-        return [LEAVE]
-    explicit = policy.explicit(table.path)
-    if explicit is not None:
-        return [explicit]
     return [LEAVE] + [
         settings
         for private in _private_rows(table, counts, sharing)
@@ -68,34 +57,31 @@ def candidates(
     ]
 
 
-def measured(
-    table: Table,
-    policy: CompressionPolicy,
-    counts: np.ndarray,
-    sharing: bool,
+def measured_codes(
+    table: Table, counts: np.ndarray, sharing: bool, seed: int
 ) -> list[Measured]:
-    """Settings that a table may get, with the squared error of each.
+    """Codes that a table may get, with the squared error of each.
 
-    The error is summed over the lookups of the training data, and 0 where
-    there is no choice. Each of them takes more bytes than the one before and
-    has less error.
+    The error is summed over the lookups of the training data. Each of them
+    takes more bytes than the one before and has less error.
 
-    Args: as of `candidates`.
+    Args:
+        table: the table, trained.
+        counts: `[rows]` in training.
+        sharing: whether rare rows may share row 0.
+        seed: of the sample that is measured.
     """
-    choices = candidates(table, policy, counts, sharing)
-    if len(choices) == 1:
-        return [(choices[0], 0.0)]
     width = table.dim - table.additive_dim
-    errors = _Errors(exact(table.values(), counts, width), policy.seed)
+    errors = _Errors(exact(table.values(), counts, width), seed)
     found: list[Measured] = [(LEAVE, 0.0)]
-    for settings in choices[1:]:
+    for settings in plain_codes(table, counts, sharing)[1:]:
         private = settings.private_rows
         error = errors.quantized(settings, 0, table.rows, private)
         found.append((settings, error + errors.shared(private)))
     for private in _private_rows(table, counts, sharing):
         for head in _head_rows(counts, private or table.rows):
             found += _tiered(table, errors, head, private)
-    return _useful(found, table, table.rows)
+    return useful(found, table.rows, table)
 
 
 class _Errors:
@@ -145,8 +131,8 @@ def _tiered(
         for settings in _plain(table, rest)
         if _bits(settings) <= MOST_TAIL_BITS
     ]
-    for first, first_error in _useful(heads, table, head):
-        for last, last_error in _useful(tails, table, rest):
+    for first, first_error in useful(heads, head, table):
+        for last, last_error in useful(tails, rest, table):
             if _bits(first) > _bits(last):
                 settings = dataclasses.replace(
                     last, private_rows=private, heads=((head, first),)
@@ -167,20 +153,6 @@ def _plain(
     ]
 
 
-def _useful(found: list[Measured], table: Table, rows: int) -> list[Measured]:
-    """By size, those with less error than all smaller ones."""
-    sized = [
-        (choice[0].stored_bytes(rows, table.dim, table.additive_dim), choice)
-        for choice in found
-    ]
-    sized.sort(key=lambda option: (option[0], option[1][1]))
-    kept: list[Measured] = []
-    for _, choice in sized:
-        if not kept or choice[1] < kept[-1][1]:
-            kept.append(choice)
-    return kept
-
-
 def _bits(settings: TableSettings) -> float:
     """Bits a row."""
     return settings.num_subspaces * math.log2(settings.codebook_size)
@@ -194,7 +166,7 @@ def _private_rows(
     if not sharing or getattr(table.layer, "mask_zero", False):
         return [None]
     rest = counts[1:]
-    if not _ordered(counts) or counts[0] > rest[0]:
+    if not ordered_by_popularity(counts) or counts[0] > rest[0]:
         return [None]
     kept = [
         1 + int(np.searchsorted(-rest, -least, side="right"))
@@ -205,7 +177,7 @@ def _private_rows(
 
 def _head_rows(counts: np.ndarray, rows: int) -> list[int]:
     """Numbers of popular rows that may have codebooks of their own."""
-    if not _ordered(counts):
+    if not ordered_by_popularity(counts):
         return []
     upto = np.cumsum(counts)
     heads = {
@@ -213,9 +185,3 @@ def _head_rows(counts: np.ndarray, rows: int) -> list[int]:
         for share in HEAD_SHARES
     }
     return sorted(head for head in heads if head < rows)
-
-
-def _ordered(counts: np.ndarray) -> bool:
-    """Whether ids are ordered by popularity, row 0 apart."""
-    rest = counts[1:]
-    return len(rest) > 0 and bool((rest[:-1] >= rest[1:]).all())

@@ -1,0 +1,16 @@
+"""The ways to store a table, one class each."""
+
+from mec_tf.compression.settings.base import Settings
+from mec_tf.compression.settings.composed_settings import ComposedSettings
+from mec_tf.compression.settings.hashed_settings import HashedSettings
+from mec_tf.compression.settings.pruned_settings import PrunedSettings
+from mec_tf.compression.settings.table_settings import LEAVE, TableSettings
+
+__all__ = [
+    "ComposedSettings",
+    "HashedSettings",
+    "LEAVE",
+    "PrunedSettings",
+    "Settings",
+    "TableSettings",
+]
