@@ -1,5 +1,7 @@
-"""SavedModels for TensorFlow Serving, each byte stored once."""
+"""SavedModels for TensorFlow Serving, each byte stored once; LiteRT files."""
 
+from mec_tf.export.apply_delta import apply_delta
+from mec_tf.export.delta_report import DeltaReport
 from mec_tf.export.export_report import ExportReport
 from mec_tf.export.inspect import (
     SavedModelContents,
@@ -7,13 +9,21 @@ from mec_tf.export.inspect import (
     SavedVariable,
     inspect_saved_model,
 )
+from mec_tf.export.litert_report import LiteRTReport
 from mec_tf.export.save import save
+from mec_tf.export.save_delta import save_delta
+from mec_tf.export.save_litert import save_litert
 
 __all__ = [
+    "DeltaReport",
     "ExportReport",
+    "LiteRTReport",
     "SavedModelContents",
     "SavedTable",
     "SavedVariable",
+    "apply_delta",
     "inspect_saved_model",
     "save",
+    "save_delta",
+    "save_litert",
 ]

@@ -144,7 +144,7 @@ def _read_variables(folder: pathlib.Path) -> tuple[SavedVariable, ...]:
             continue  # the object graph
         variables.append(
             SavedVariable(
-                name=_readable(key),
+                name=readable_name(key),
                 shape=tuple(shape),
                 dtype=dtypes[key].name,
                 bytes=int(np.prod(shape, dtype=np.int64)) * dtypes[key].size,
@@ -154,7 +154,7 @@ def _read_variables(folder: pathlib.Path) -> tuple[SavedVariable, ...]:
     return tuple(sorted(variables, key=lambda v: (-v.bytes, v.name)))
 
 
-def _readable(key: str) -> str:
+def readable_name(key: str) -> str:
     """The name that a checkpoint key escapes: "." to "..", "/" to ".S"."""
     name = key.removesuffix(_SUFFIX).removeprefix("weights/")
     return re.sub(r"\.([.S])", lambda m: "/" if m[1] == "S" else ".", name)

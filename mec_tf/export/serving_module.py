@@ -5,7 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from mec_tf.compression.counting import model_bytes
 from mec_tf.compression.tables import table_layers, walk
+from mec_tf.export.graph_edit import Stored
 from mec_tf.export.model_inputs import ModelInputs
 from mec_tf.export.vocabulary_table import VocabularyTable
 from mec_tf.layers.variables import raw
@@ -24,6 +26,8 @@ class ServingModule(tf.Module):
         model: the Keras model.
         function: the concrete function that answers with it.
         tables: `{feature: VocabularyTable}` of other signatures.
+        stored: `{id of a variable's handle: Stored}`, of those that stand in
+            the place of others. Default: none.
 
     Raises:
         ValueError: if `function` reads a table that no layer holds.
@@ -34,17 +38,22 @@ class ServingModule(tf.Module):
         model: tf.keras.Model,
         function: Any,
         tables: Mapping[str, VocabularyTable],
+        stored: Mapping[int, Stored] | None = None,
     ):
         super().__init__()
         self.vocabularies = dict(tables)
         read = {id(v.handle): v for v in function.variables}
-        names = _variable_names(model, function.variables)
-        self.weights = {name: read[handle] for name, handle in names.items()}
+        self._names = _variable_names(model, function.variables)
+        kept = {handle: new.variable for handle, new in (stored or {}).items()}
+        self.weights = {
+            name: kept.get(handle, read[handle])
+            for name, handle in sorted(self._names.items())
+        }
         self.resources = _resources(model, function, set(read))
 
     def table_variables(self, model: tf.keras.Model) -> dict[str, list[str]]:
         """`{table path: names of its variables in `weights`}`."""
-        names = {id(v.handle): name for name, v in self.weights.items()}
+        names = {handle: name for name, handle in self._names.items()}
         return {
             path: [
                 names[id(raw(v).handle)]
@@ -55,42 +64,86 @@ class ServingModule(tf.Module):
         }
 
 
-def make_signatures(
+def check_model(model: Any, activation: Any) -> None:
+    """Raises TypeError or ValueError unless both can be exported."""
+    if not isinstance(model, tf.keras.Model):
+        raise TypeError(
+            f"`model` must be a Keras model. Received: {type(model).__name__}"
+        )
+    if activation not in (None, "sigmoid"):
+        raise ValueError(
+            '`activation` must be "sigmoid" or None. '
+            f"Received: activation={activation!r}"
+        )
+
+
+def trace_model(
     model: tf.keras.Model,
     inputs: ModelInputs,
-    tables: Mapping[str, VocabularyTable],
     activation: str | None,
-) -> dict[str, Any]:
-    """Concrete functions "serving_default" and "ids".
+    jit_compile: bool = False,
+) -> Any:
+    """A concrete function that takes what the model takes.
 
     Args:
         model: the Keras model, built.
         inputs: its features.
-        tables: `{feature: VocabularyTable}` of the features that
-            "serving_default" takes as raw values.
         activation: "sigmoid" or None.
+        jit_compile: whether XLA compiles it. Default False.
     """
-    names = inputs.argument_names
 
     def answer(features: Features) -> Features:
         outputs = model(inputs.pack(features), training=False)
         return name_outputs(outputs, activation)
 
+    return _trace(answer, inputs.specs, inputs.argument_names, jit_compile)
+
+
+def compiled(function: Any) -> Any:
+    """A concrete function that XLA compiles."""
+    arguments = function.structured_input_signature[1]
+    return tf.function(
+        lambda **given: function(**given), jit_compile=True
+    ).get_concrete_function(
+        **{
+            name: tf.TensorSpec(spec.shape, spec.dtype, name=name)
+            for name, spec in arguments.items()
+        }
+    )
+
+
+def make_signatures(
+    answer_ids: Any,
+    inputs: ModelInputs,
+    tables: Mapping[str, VocabularyTable],
+) -> dict[str, Any]:
+    """Concrete functions "serving_default" and "ids".
+
+    Args:
+        answer_ids: the function of `trace_model`; it becomes "ids".
+        inputs: the model's features.
+        tables: `{feature: VocabularyTable}` of the features that
+            "serving_default" takes as raw values.
+    """
+    names = inputs.argument_names
+
     def answer_raw(features: Features) -> Features:
-        encoded = dict(features)
+        encoded = {names[name]: value for name, value in features.items()}
         for name, table in tables.items():
             rows = table.rows(features[name])
-            encoded[name] = tf.cast(rows, inputs.specs[name].dtype)
-        return answer(encoded)
+            encoded[names[name]] = tf.cast(rows, inputs.specs[name].dtype)
+        return answer_ids(**encoded)
 
-    ids = _trace(answer, inputs.specs, names)
     if not tables:
-        return {"serving_default": ids, "ids": ids}
+        return {"serving_default": answer_ids, "ids": answer_ids}
     raw_specs = dict(inputs.specs)
     for name, table in tables.items():
         shape = inputs.specs[name].shape
         raw_specs[name] = tf.TensorSpec(shape, table.key_dtype)
-    return {"serving_default": _trace(answer_raw, raw_specs, names), "ids": ids}
+    return {
+        "serving_default": _trace(answer_raw, raw_specs, names),
+        "ids": answer_ids,
+    }
 
 
 def name_outputs(outputs: Any, activation: str | None) -> Features:
@@ -117,17 +170,33 @@ def name_outputs(outputs: Any, activation: str | None) -> Features:
     return named
 
 
+def stored_bytes(
+    model: tf.keras.Model, stored: Mapping[int, Stored]
+) -> dict[str, int]:
+    """Bytes of each table, as its variables are stored."""
+    counted = model_bytes(model)
+    for path, layer in table_layers(model).items():
+        for variable in map(raw, layer.weights):
+            new = stored.get(id(variable.handle))
+            if new is not None:
+                saved = variable.dtype.size - new.variable.dtype.size
+                counted[path] -= saved * variable.shape.num_elements()
+    return counted
+
+
 def _trace(
     answer: Callable[[Features], Features],
     specs: Mapping[str, tf.TensorSpec],
     names: Mapping[str, str],
+    jit_compile: bool = False,
 ) -> Any:
     """A concrete function whose keyword arguments are the signature's."""
 
     def serve(**arguments):
         return answer({f: arguments[name] for f, name in names.items()})
 
-    return tf.function(serve).get_concrete_function(
+    function = tf.function(serve, jit_compile=jit_compile or None)
+    return function.get_concrete_function(
         **{
             names[feature]: tf.TensorSpec(
                 spec.shape, spec.dtype, name=names[feature]

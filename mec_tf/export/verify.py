@@ -19,6 +19,7 @@ def check_answers(
     path: pathlib.Path,
     requests: Mapping[str, Arrays],
     expected: Arrays,
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Loads a SavedModel and compares its answers with the model's.
 
@@ -28,13 +29,14 @@ def check_answers(
         path: the SavedModel.
         requests: `{signature: {input: [batch, ...]}}`.
         expected: `{output: [batch, ...]}`.
+        tolerance: times the largest answer, or times 1 where that is
+            smaller. Default 1e-5.
 
     Returns:
         The largest absolute difference.
 
     Raises:
-        ValueError: if one is above 1e-5 times the largest answer, or above
-            1e-5 where that is smaller than 1.
+        ValueError: if one is above the tolerance.
     """
     loaded = tf.saved_model.load(str(path))
     worst = 0.0
@@ -45,16 +47,24 @@ def check_answers(
             for name, values in expected.items():
                 worst = max(
                     worst,
-                    _difference(
+                    difference(
                         answers[name].numpy(),
                         values[rows],
+                        tolerance,
                         f"output {name!r} of signature {signature!r}",
                     ),
                 )
     return worst
 
 
-def _difference(actual: Any, expected: Any, what: str) -> float:
+def difference(
+    actual: Any, expected: Any, tolerance: float, what: str
+) -> float:
+    """The largest absolute difference of two arrays.
+
+    Raises:
+        ValueError: if it is above the tolerance, as in `check_answers`.
+    """
     if not np.issubdtype(expected.dtype, np.floating):
         same = actual.shape == expected.shape and (actual == expected).all()
         gap, scale = (0.0 if same else np.inf), 1.0
@@ -67,10 +77,10 @@ def _difference(actual: Any, expected: Any, what: str) -> float:
         gap = float(np.nanmax(gaps, initial=0.0))
         finite = expected[np.isfinite(expected)]
         scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
-    if not gap <= TOLERANCE * scale:
+    if not gap <= tolerance * scale:
         raise ValueError(
             "`model` must answer alike before and after the export, within "
-            f"{TOLERANCE * scale:g}. Received: a difference of {gap:g} in "
+            f"{tolerance * scale:g}. Received: a difference of {gap:g} in "
             f"{what}"
         )
     return gap

@@ -193,14 +193,8 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         self, key: str, inputs: Mapping[str, Any], features: Sequence[str]
     ) -> tf.Tensor:
         """Vectors `[..., features, width]` of one group's features."""
-        ids = [
-            id_rules.to_integers(tf.convert_to_tensor(inputs[name]))
-            for name in features
-        ]
-        if any(each.dtype == tf.int64 for each in ids):
-            ids = [tf.cast(each, tf.int64) for each in ids]
         names = [self.fields[name] for name in features]
-        return self.groups[key].vectors(tf.stack(ids, axis=-1), names)
+        return self.groups[key].vectors(stack_ids(inputs, features), names)
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
         holders = {
@@ -231,3 +225,14 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
             for key in ("groups", "tables")
         }
         return cls(**{**config, **layers})
+
+
+def stack_ids(inputs: Mapping[str, Any], features: Sequence[str]) -> tf.Tensor:
+    """Ids `[..., features]` of features of one shape, in one dtype."""
+    ids = [
+        id_rules.to_integers(tf.convert_to_tensor(inputs[name]))
+        for name in features
+    ]
+    if any(each.dtype == tf.int64 for each in ids):
+        ids = [tf.cast(each, tf.int64) for each in ids]
+    return tf.stack(ids, axis=-1)

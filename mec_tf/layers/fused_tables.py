@@ -182,13 +182,25 @@ class FusedTables(TableLayer):
         Returns:
             `[..., n, output_dim]` in `compute_dtype`.
         """
+        rows, places, valid = self.find(ids, names)
+        vectors = tf.cast(self.lookup_in(rows, places), self.compute_dtype)
+        return vectors if valid is None else id_rules.zero_out(vectors, valid)
+
+    def find(
+        self, ids: Any, names: Sequence[str]
+    ) -> tuple[tf.Tensor, np.ndarray, tf.Tensor | None]:
+        """Where the vectors of ids stand: as `vectors`, without the lookup.
+
+        Returns:
+            `rows` and `places` as `lookup_in` takes them, and a mask `[..., n]`
+            that is False where the vector is zero (None where none is).
+        """
         places = np.array([self.names.index(name) for name in names])
         ids = id_rules.to_integers(tf.convert_to_tensor(ids))
         if self.input_dim > np.iinfo(np.int32).max:
             ids = tf.cast(ids, tf.int64)
         rows, valid = self._rows(ids, places)
-        vectors = tf.cast(self.lookup_in(rows, places), self.compute_dtype)
-        return vectors if valid is None else id_rules.zero_out(vectors, valid)
+        return rows, places, valid
 
     def _rows(
         self, ids: tf.Tensor, places: np.ndarray
