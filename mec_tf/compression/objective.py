@@ -4,7 +4,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from mec_tf.optimizers import LazyAdam
+from mec_tf.optimizers import LazyAdagrad, LazyAdam
+from mec_tf.optimizers.lazy_rows import refused_options
+
+LAZY = {
+    tf.keras.optimizers.Adam: LazyAdam,
+    tf.keras.optimizers.Adagrad: LazyAdagrad,
+}
 
 
 def check_compiled(model: tf.keras.Model) -> None:
@@ -33,6 +39,11 @@ def compile_like(
             settings[key] = _fresh(settings[key])
     settings.pop("run_eagerly", None)
     target.compile(**settings)
+    # Else a model saved before it is trained again warns when it is loaded:
+    # Keras builds the optimizer then, and finds less saved than it built.
+    build = getattr(target.optimizer, "build", None)
+    if build is not None:  # Keras 2's legacy optimizers have none
+        build(target.trainable_variables)
 
 
 def _fresh(metrics: Any) -> Any:
@@ -47,17 +58,19 @@ def _fresh(metrics: Any) -> Any:
 
 
 def optimizer_like(source: tf.keras.Model) -> tf.keras.optimizers.Optimizer:
-    """A fresh optimizer of the model's kind; plain Adam becomes `LazyAdam`.
+    """A fresh optimizer of the model's kind; Adam and Adagrad become lazy.
 
-    LazyAdam takes the same steps for dense weights and leaves rows that a
+    The lazy ones take the same steps for dense weights and leave rows that a
     batch does not touch alone, so that a step does not walk whole tables.
+    Where the model's has an option that they refuse, it is kept as it is.
     """
     optimizer = getattr(source, "optimizer", None)
     if optimizer is None:
         return LazyAdam()
     config = optimizer.get_config()
-    if type(optimizer) is tf.keras.optimizers.Adam and not config["amsgrad"]:
-        config.pop("name", None)
-        config.pop("jit_compile", None)
-        return LazyAdam.from_config(config)
-    return type(optimizer).from_config(config)
+    lazy = LAZY.get(type(optimizer))
+    if lazy is None or refused_options(config):
+        return type(optimizer).from_config(config)
+    config.pop("name", None)
+    config.pop("jit_compile", None)
+    return lazy.from_config(config)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.layers import entries
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.trained_rows import check_table
 from mec_tf.layers.variables import add_raw_weight, raw
@@ -58,8 +59,18 @@ class CodeLookupEmbedding(TableLayer):
             place of whole integers. Default False.
         rotated: bool, whether the joined columns are rotated back after the
             lookup (optimized product quantization). Default False.
+        decode: how codes become entries: "gather"; "one_hot", a product of
+            one-hot rows and codebooks, for hardware on which gathers are
+            slow; or "auto" (default), "one_hot" where there is a TPU when a
+            function is traced, else "gather". Both give the same vectors,
+            but for what the hardware rounds in products.
         **kwargs: `additive_dim`, `private_rows`, `mask_zero`, `oov` as in
             `TableLayer`, and those of `tf.keras.layers.Layer`.
+
+    Under `jit_compile` every new shape of ids is compiled anew, once. Where
+    batches differ in size, pad them to a few sizes (`drop_remainder` or a
+    filled-up last batch); `tf.function(reduce_retracing=True)` or an input
+    signature saves the tracing but not XLA's compilation.
 
     Input shape: integer ids of any shape; ragged ids too.
     Output shape: the same with `output_dim` added, in `compute_dtype`.
@@ -90,6 +101,7 @@ class CodeLookupEmbedding(TableLayer):
         codebook_dtype: str = "float32",
         bit_packed: bool = False,
         rotated: bool = False,
+        decode: str = "auto",
         **kwargs: Any,
     ):
         super().__init__(input_dim, output_dim, **kwargs)
@@ -107,12 +119,18 @@ class CodeLookupEmbedding(TableLayer):
                 "`trainable_codebooks` is True. "
                 f"Received: codebook_dtype={codebook_dtype!r}"
             )
+        if decode not in entries.DECODES:
+            raise ValueError(
+                f"`decode` must be one of {entries.DECODES}. "
+                f"Received: decode={decode!r}"
+            )
         self.num_subspaces = num_subspaces
         self.codebook_size = codebook_size
         self.trainable_codebooks = trainable_codebooks
         self.codebook_dtype = codebook_dtype
         self.bit_packed = bit_packed
         self.rotated = rotated
+        self.decode = decode
         self._values: dict[str, Any] = {}
 
     @property
@@ -157,17 +175,60 @@ class CodeLookupEmbedding(TableLayer):
     def lookup(
         self, rows: tf.Tensor, training: bool, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
+        by_product = entries.decode_of(self.decode) == "one_hot"
+        pick = entries.multiplied if by_product else entries.gathered
+        return self._joined(
+            pick(raw(self.codebooks), self._codes_of(rows), self.codebook_size)
+        )
+
+    def sums(
+        self,
+        ids: tf.Tensor,
+        weights: tf.Tensor | None,
+        segments: tf.Tensor,
+        num_segments: tf.Tensor,
+    ) -> tf.Tensor:
+        """Sums of the vectors of ids, without the vectors themselves.
+
+        Only codes are read for each id: every column of codes adds entries
+        up, and what entries become (joined, rotated back) is done to the
+        sums. Not for XLA.
+
+        Args:
+            ids: integers `[n]`.
+            weights: float32 `[n]`, or None for ones.
+            segments: integers `[n]` that do not decrease: the sum that each
+                id goes to.
+            num_segments: scalar int32, how many sums there are.
+
+        Returns:
+            float32 `[num_segments, output_dim]`.
+        """
+        rows, valid, _ = self.rows_of(ids)
+        if valid is not None:
+            rows, segments = (
+                tf.boolean_mask(part, valid) for part in (rows, segments)
+            )
+            if weights is not None:
+                weights = tf.boolean_mask(weights, valid)
+        shape = [self.num_subspaces, self.codebook_size, self.entry_dim]
+        books = tf.reshape(tf.cast(raw(self.codebooks), tf.float32), shape)
+        return self._joined(
+            entries.summed(
+                books, self._codes_of(rows), weights, segments, num_segments
+            )
+        )
+
+    def _codes_of(self, rows: tf.Tensor) -> tf.Tensor:
         if self.bit_packed:
-            codes = packing.gather_bits(
+            return packing.gather_bits(
                 raw(self.codes), rows, self.num_subspaces, self.codebook_size
             )
-        else:
-            codes = tf.gather(raw(self.codes), rows)
-        flat = product.flat_index(codes, self.codebook_size)
-        entries = tf.gather(raw(self.codebooks), flat)
-        vectors = product.decode(
-            tf.cast(entries, tf.float32), self.additive_dim
-        )
+        return tf.gather(raw(self.codes), rows)
+
+    def _joined(self, found: tf.Tensor) -> tf.Tensor:
+        """Vectors of codebook entries `[..., M, entry width]`."""
+        vectors = product.decode(tf.cast(found, tf.float32), self.additive_dim)
         if not self.rotated:
             return vectors
         split = self.output_dim - self.additive_dim
@@ -312,5 +373,6 @@ class CodeLookupEmbedding(TableLayer):
             codebook_dtype=self.codebook_dtype,
             bit_packed=self.bit_packed,
             rotated=self.rotated,
+            decode=self.decode,
         )
         return config

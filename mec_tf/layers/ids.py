@@ -72,7 +72,7 @@ def zero_out(vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     def zeroed() -> tf.Tensor:
         return tf.where(valid[..., None], vectors, tf.zeros_like(vectors))
 
-    if _traced_for_xla():
+    if traced_for_xla():
         return zeroed()
     return tf.cond(tf.reduce_all(valid), lambda: vectors, zeroed)
 
@@ -89,14 +89,14 @@ def deduplicated(ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
         Ids `[u]` and int32 places `[n]`.
     """
-    if _traced_for_xla():
+    if traced_for_xla():
         return ids, tf.range(tf.shape(ids)[0])
     distinct, places = tf.unique(ids)
     return distinct, places
 
 
 def _asserted(ids: tf.Tensor, input_dim: int | np.ndarray) -> tf.Tensor:
-    if _traced_for_xla():
+    if traced_for_xla():
         raise NotImplementedError(
             '`oov="error"` cannot be compiled by XLA, which drops asserts. '
             'Use oov="zero" or a row, or jit_compile=False.'
@@ -112,7 +112,8 @@ def _asserted(ids: tf.Tensor, input_dim: int | np.ndarray) -> tf.Tensor:
         return tf.identity(ids)
 
 
-def _traced_for_xla() -> bool:
+def traced_for_xla() -> bool:
+    """Whether a graph is being traced that XLA will compile."""
     if tf.executing_eagerly():
         return False
     graph = tf.compat.v1.get_default_graph()

@@ -1,5 +1,6 @@
 """One vector of a sequence of vectors."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -60,6 +61,10 @@ class MaskedPooling(tf.keras.layers.Layer):
         return {**super().get_config(), "mode": self.mode}
 
 
+def _add_rows(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(values, axis=1)
+
+
 def masked_pooling(
     vectors: tf.Tensor, mask: tf.Tensor, mode: str = "mean"
 ) -> tf.Tensor:
@@ -67,9 +72,29 @@ def masked_pooling(
     # A where, not a product: what padding looked up may be anything.
     kept = tf.where(mask[..., None], vectors, tf.zeros_like(vectors))
     total = tf.reduce_sum(kept, axis=1)
+    return divided(total, tf.cast(mask, tf.float32), mode)
+
+
+def divided(
+    total: tf.Tensor,
+    weights: tf.Tensor,
+    mode: str,
+    add: Callable[[tf.Tensor], tf.Tensor] = _add_rows,
+) -> tf.Tensor:
+    """Weighted sums over what `mode` divides them by; zero where that is.
+
+    Args:
+        total: `[n, dim]`.
+        weights: float32, of all addends: 1 for an unweighted one.
+        mode: "sum": as they are; "mean": over the sum of the weights;
+            "sqrtn": over the square root of the sum of their squares.
+        add: makes `[n]` of the weights. Default: adds up each row.
+    """
     if mode == "sum":
         return total
-    count = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1, keepdims=True)
-    count = tf.maximum(count, 1.0)
-    divisor = tf.sqrt(count) if mode == "sqrtn" else count
-    return total / tf.cast(divisor, total.dtype)
+    if mode == "mean":
+        divisor = add(weights)
+    else:  # not the root of 0, which has no gradient
+        divisor = tf.sqrt(tf.maximum(add(tf.square(weights)), 1e-30))
+    divisor = tf.cast(divisor, total.dtype)[:, None]
+    return tf.math.divide_no_nan(total, divisor)

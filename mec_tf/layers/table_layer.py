@@ -162,7 +162,8 @@ class TableLayer(tf.keras.layers.Layer):
             layer = type(self).from_config({**self.get_config(), **config})
             build_inner(layer)
             for name, array in state.items():
-                raw(getattr(layer, name)).assign(array)
+                variable = raw(getattr(layer, name))
+                variable.assign(array.astype(variable.dtype.as_numpy_dtype))
         return layer
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -170,7 +171,24 @@ class TableLayer(tf.keras.layers.Layer):
             return tf.ragged.map_flat_values(
                 lambda flat: self.call(flat, training=training), inputs
             )
-        ids = id_rules.to_integers(tf.convert_to_tensor(inputs))
+        rows, valid, counted = self.rows_of(inputs)
+        vectors = self.lookup(rows, bool(training), counted)
+        vectors = tf.cast(vectors, self.compute_dtype)
+        return vectors if valid is None else id_rules.zero_out(vectors, valid)
+
+    def rows_of(
+        self, ids: Any
+    ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+        """The stored rows of ids.
+
+        Args:
+            ids: integers of any shape.
+
+        Returns:
+            Rows; False where the answer is the zero vector; and False where
+            the row takes no part in training. None where nothing is False.
+        """
+        ids = id_rules.to_integers(tf.convert_to_tensor(ids))
         ids, valid = id_rules.in_range(ids, self.input_dim, self.oov)
         rows = ids
         if self.stored_rows < self.input_dim:
@@ -180,9 +198,7 @@ class TableLayer(tf.keras.layers.Layer):
         if self.mask_zero:
             kept = tf.not_equal(ids, 0)
             counted = kept if valid is None else tf.logical_and(valid, kept)
-        vectors = self.lookup(rows, bool(training), counted)
-        vectors = tf.cast(vectors, self.compute_dtype)
-        return vectors if valid is None else id_rules.zero_out(vectors, valid)
+        return rows, valid, counted
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         if not self.mask_zero:

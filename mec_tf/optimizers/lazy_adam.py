@@ -4,86 +4,57 @@ from typing import Any
 
 import tensorflow as tf
 
-KERAS_3 = hasattr(tf.keras, "ops")
+from mec_tf.optimizers.lazy_rows import LazyRows, raw
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
-class LazyAdam(tf.keras.optimizers.Adam):
+class LazyAdam(LazyRows, tf.keras.optimizers.Adam):
     """Adam whose cost on an embedding table does not grow with the table.
 
     Where a gradient comes as `tf.IndexedSlices` (a gather from a table),
     moments and rows are read and written for the rows of the batch only;
     moments of other rows stand still instead of decaying. Dense gradients
-    are plain Adam's. A row's occurrences in a batch are summed first.
+    are plain Adam's. A row's occurrences in a batch are summed first, and
+    clipped as sums; `weight_decay` shrinks the rows of the batch only.
 
-    Args: those of `tf.keras.optimizers.Adam`; `amsgrad` is refused.
+    A regularizer or a constraint of the whole table still walks it; so does
+    Keras 3's `LossScaleOptimizer`, which `mixed_float16` wraps around any
+    optimizer to look for infinities (`mixed_bfloat16` needs none).
+
+    Args:
+        learning_rate: float or schedule. Default 0.001.
+        **kwargs: of `tf.keras.optimizers.Adam`, less `amsgrad`, `use_ema`,
+            `gradient_accumulation_steps` and `loss_scale_factor`.
 
     Raises:
-        ValueError: if `amsgrad` is True.
+        ValueError: if one of those four is set.
+
+    Example:
+        >>> optimizer = LazyAdam(0.01, clipnorm=1.0)
     """
 
     def __init__(self, learning_rate: Any = 0.001, **kwargs: Any):
-        if kwargs.get("amsgrad"):
-            raise ValueError(
-                "`amsgrad` must be False: LazyAdam keeps no maximum of past "
-                "moments. Received: amsgrad=True"
-            )
         kwargs.setdefault("name", "lazy_adam")
-        if not KERAS_3:  # by default Keras 2 compiles each update with XLA
-            kwargs.setdefault("jit_compile", False)
-        super().__init__(learning_rate=learning_rate, **kwargs)
+        super().__init__(learning_rate, **kwargs)
 
-    def _deduplicate_sparse_grad(self, grads: Any) -> Any:
-        # Keras 2 would sum repeated rows first; under XLA the rows it pads
-        # them with then count as row 0. `update_step` sums them itself.
-        return grads
-
-    def update_step(
-        self, gradient: Any, variable: Any, learning_rate: Any = None
-    ) -> None:
-        if not isinstance(gradient, tf.IndexedSlices):
-            if KERAS_3:
-                super().update_step(gradient, variable, learning_rate)
-            else:
-                super().update_step(gradient, variable)
-            return
-        if learning_rate is None:
-            learning_rate = self.learning_rate
-        index = (
-            self._get_variable_index(variable)
-            if KERAS_3
-            else self._index_dict[self._var_key(variable)]
-        )
-        rows, values = unique_rows(gradient)
-        table = _raw(variable)
-        momentum = _raw(self._momentums[index])
-        velocity = _raw(self._velocities[index])
-        dtype = table.dtype
-        values = tf.cast(values, dtype)
+    def update_rows(
+        self,
+        index: int,
+        rows: tf.Tensor,
+        gradient: tf.Tensor,
+        learning_rate: tf.Tensor,
+    ) -> tf.Tensor:
+        momentum = raw(self._momentums[index])
+        velocity = raw(self._velocities[index])
+        dtype = gradient.dtype
         step = tf.cast(self.iterations + 1, dtype)
         beta_1 = tf.cast(self.beta_1, dtype)
         beta_2 = tf.cast(self.beta_2, dtype)
-        rate = tf.cast(learning_rate, dtype) * tf.sqrt(
-            1.0 - tf.pow(beta_2, step)
-        )
+        rate = learning_rate * tf.sqrt(1.0 - tf.pow(beta_2, step))
         rate /= 1.0 - tf.pow(beta_1, step)
-        m = beta_1 * tf.gather(momentum, rows) + (1.0 - beta_1) * values
+        m = beta_1 * tf.gather(momentum, rows) + (1.0 - beta_1) * gradient
         v = beta_2 * tf.gather(velocity, rows)
-        v += (1.0 - beta_2) * tf.square(values)
+        v += (1.0 - beta_2) * tf.square(gradient)
         momentum.scatter_update(tf.IndexedSlices(m, rows))
         velocity.scatter_update(tf.IndexedSlices(v, rows))
-        change = rate * m / (tf.sqrt(v) + tf.cast(self.epsilon, dtype))
-        table.scatter_sub(tf.IndexedSlices(change, rows))
-
-
-def unique_rows(gradient: tf.IndexedSlices) -> tuple[tf.Tensor, tf.Tensor]:
-    """Row indices without repeats, and each row's summed gradient."""
-    rows, place = tf.unique(gradient.indices)
-    values = tf.math.unsorted_segment_sum(
-        gradient.values, place, tf.shape(rows)[0]
-    )
-    return rows, values
-
-
-def _raw(variable: Any) -> tf.Variable:
-    return variable if isinstance(variable, tf.Variable) else variable.value
+        return rate * m / (tf.sqrt(v) + tf.cast(self.epsilon, dtype))
