@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import shutil
+import sys
 from typing import Any
 
 import mec_tf
@@ -20,6 +21,21 @@ def mec(runner: Runner, cell: Cell) -> dict[str, Any]:
     """MEC's stage 1: the full model trained on with quantized tables."""
     settings = runner.full(cell).settings
     result = _compressed(runner, cell)
+    log = runner.log(cell.dataset, cell.backbone)
+    valid = evaluate(result.model, log, "validation")
+    trained = Trained(result.model, valid.auc, settings)
+    scores = runner.scores(cell, trained)
+    return {**scores, "seconds": result.report.seconds}
+
+
+def other(runner: Runner, cell: Cell) -> dict[str, Any]:
+    """Another method of `compress`, on the tuned full-precision model.
+
+    Low-precision training starts anew, as in the paper.
+    """
+    policy = POLICIES[cell.method](cell)
+    settings = runner.full(cell).settings
+    result = runner.compress(cell, dataclasses.replace(policy, seed=cell.seed))
     log = runner.log(cell.dataset, cell.backbone)
     valid = evaluate(result.model, log, "validation")
     trained = Trained(result.model, valid.auc, settings)
@@ -64,6 +80,44 @@ def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
     return runner.scores(cell, Trained(model, valid.auc, settings))
 
 
+def _bits(method: str, bits: int, rounding: str = "stochastic") -> Any:
+    tables = {"*": compression.IntegerSettings(bits, rounding=rounding)}
+    return lambda cell: compression.CompressionPolicy(
+        method=method, tables=tables, start="cold"
+    )
+
+
+def _planned(method: str, **policy: Any) -> Any:
+    return lambda cell: compression.CompressionPolicy(
+        ratio=cell.target_ratio, method=method, **policy
+    )
+
+
+# Methods whose size is their own.
+FIXED = {
+    **{f"alpt{bits}": _bits("alpt", bits) for bits in (8, 4, 2)},
+    **{f"lpt{bits}": _bits("lpt", bits) for bits in (8, 4, 2)},
+    **{
+        f"lpt{bits}_nearest": _bits("lpt", bits, "deterministic")
+        for bits in (8, 4, 2)
+    },
+    "int8": lambda cell: compression.CompressionPolicy(method="int8"),
+    "int4": lambda cell: compression.CompressionPolicy(method="int4"),
+    "low_rank_dense": lambda cell: compression.CompressionPolicy(
+        tables={"*": compression.TableSettings(0)}, dense=LOW_RANK_DENSE,
+        max_bytes=sys.maxsize,
+    ),
+}  # fmt: skip
+LOW_RANK_DENSE = compression.DenseSettings(ratio=3.0)
+POLICIES = {
+    **FIXED,
+    "kmeans": _planned("kmeans"),
+    "prune": _planned("prune"),
+    "low_rank": _planned("low_rank"),
+    "low_rank_all": _planned("low_rank", dense=LOW_RANK_DENSE),
+    "mec_dense": _planned("mec", dense=LOW_RANK_DENSE),
+}
+
 METHODS = {
     "full": full,
     "mec": mec,
@@ -71,6 +125,7 @@ METHODS = {
     "quotient_remainder": hashing,
     "stage2": stage2,
     "stage2_tuned": stage2,
+    **dict.fromkeys(POLICIES, other),
 }
 
 
@@ -88,7 +143,7 @@ def cells(
         source = auxiliary if method.startswith("stage2") else ""
         if method == "full":
             continue
-        for ratio in ratios:
+        for ratio in [1.0] if method in FIXED else ratios:
             made.append(Cell(dataset, backbone, method, seed, ratio, source))
     return made
 

@@ -238,9 +238,12 @@ class Runner:
             exported = mec_tf.export.save(
                 model, f"{folder}/model", vocabularies=log.vocabularies
             )
+            contents = mec_tf.export.inspect_saved_model(f"{folder}/model")
         return {
             "ratio": compression.full_bytes(model) / size,
             "bytes": size,
+            "dense_bytes": sum(v.bytes for v in contents.variables)
+            - contents.bytes_on_disk,
             "bytes_on_disk": exported.bytes_on_disk,
             **evaluate(model, log, "test").to_dict(),
             "validation_auc": trained.validation_auc,

@@ -105,6 +105,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add_arguments(parser)
     parser.add_argument(
+        "--dense_ratio", type=float,
+        help="also make dense layers low-rank: their bytes before / after",
+    )  # fmt: skip
+    parser.add_argument(
         "--curve", action="store_true",
         help="also measure other ratios, without training, for the picture",
     )  # fmt: skip
@@ -132,6 +136,9 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
         )
     tables = {}
     max_bytes = None
+    dense = None
+    if args.dense_ratio is not None:
+        dense = compression.DenseSettings(ratio=args.dense_ratio)
     if args.num_subspaces is not None:
         if args.num_subspaces < 1 or args.embedding_dim % args.num_subspaces:
             raise ValueError(
@@ -159,7 +166,9 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
         compression.CompressionPolicy(
             ratio=args.ratio,
             max_bytes=max_bytes,
+            method=args.method,
             tables=tables,
+            dense=dense,
             seed=args.seed,
         ),
         args.seed,

@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of every command that trains."""
     parser.add_argument(
         "--ratio", type=float,
-        help="bytes of all tables before / after (default: 50)",
+        help="bytes of all tables before / after (default: 50 with codes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--method", default="mec", choices=list(compression.METHODS),
+        help="what tables become (default: mec, learned codes)",
     )  # fmt: skip
     parser.add_argument(
         "--model", default="deepfm", choices=sorted(BACKBONES),
@@ -69,6 +73,7 @@ def run_job(
     report = {
         "dataset": log.name,
         "model": job.backbone,
+        "method": job.policy.method,
         "seed": job.seed,
         "ratio": result.report.ratio,
         "seconds": round(time.monotonic() - started, 1),
@@ -84,9 +89,11 @@ def run_job(
         },
         "settings": dataclasses.asdict(settings),
         "tables": result.report.to_dict()["tables"],
+        "dense": result.report.to_dict()["dense"],
         "curve": [],
     }
-    if curve:
+    anew = compression.METHODS[job.policy.method].from_scratch
+    if curve and not anew:  # without training there is nothing to measure
         report["curve"] = measure_curve(job, full, log, settings)
     note = draw_curve(report, folder / "auc_vs_bytes.png")
     text = markdown(report, result.report, picture=not note)

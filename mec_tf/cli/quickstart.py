@@ -43,12 +43,15 @@ def run(args: argparse.Namespace) -> None:
         args.model,
         settings=FitSettings(),
         grid=GRID,
-        policy=compression.CompressionPolicy(ratio=args.ratio, seed=args.seed),
+        policy=compression.CompressionPolicy(
+            ratio=args.ratio, method=args.method, seed=args.seed
+        ),
         seed=args.seed,
     )
     settings = {
         "command": "quickstart",
         "ratio": args.ratio,
+        "method": args.method,
         "model": args.model,
         "seed": args.seed,
     }

@@ -8,11 +8,11 @@ from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.dense_statistics import dense_layers, dense_statistics
 from mec_tf.compression.drift import DriftReport, TierDrift, drift_report
 from mec_tf.compression.embedding_codes import EmbeddingCodes
-from mec_tf.compression.fold import fold_low_rank
+from mec_tf.compression.fold_low_rank import fold_low_rank
 from mec_tf.compression.fuse import fuse
 from mec_tf.compression.hashing import HASHING_METHODS, hashed_layers
-from mec_tf.compression.methods import METHODS
 from mec_tf.compression.low_rank import low_rank_dense
+from mec_tf.compression.methods import METHODS
 from mec_tf.compression.new_rows import encode_new_rows, fit_new_rows, grow
 from mec_tf.compression.plan import (
     CompressionPlan,
@@ -24,7 +24,10 @@ from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.report import CompressionReport, TableReport
 from mec_tf.compression.settings import (
     ComposedSettings,
+    DenseSettings,
     HashedSettings,
+    IntegerSettings,
+    LowRankSettings,
     PrunedSettings,
     Settings,
     TableSettings,
@@ -43,10 +46,13 @@ __all__ = [
     "CompressionResult",
     "ComposedSettings",
     "DenseReport",
+    "DenseSettings",
     "DriftReport",
     "EmbeddingCodes",
     "HASHING_METHODS",
     "HashedSettings",
+    "IntegerSettings",
+    "LowRankSettings",
     "METHODS",
     "OutputStatistics",
     "PlannedTable",

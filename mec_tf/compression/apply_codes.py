@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from mec_tf.compression.batches import as_batches
 from mec_tf.compression.embedding_codes import EmbeddingCodes
+from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.objective import compile_like, optimizer_like
 from mec_tf.compression.rebuild import check_copy, rebuild
-from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.stored_table import StoredTable
 from mec_tf.compression.tables import Table, find_tables, own_call
 from mec_tf.layers import TableLayer

@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from mec_tf.compression import counting
 from mec_tf.compression.batches import as_batches
+from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.embedding_codes import EmbeddingCodes
+from mec_tf.compression.low_rank import low_rank_dense
 from mec_tf.compression.methods import METHODS, Method
 from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.objective import (
@@ -125,6 +127,11 @@ def compress(
     check_compiled(model)
     train = as_batches(train)
     tables, first, counts = _survey(model, train, counts, model_fn)
+    dense: tuple[DenseReport, ...] = ()
+    if policy.dense is not None:
+        _check_dense(policy, model_fn)
+        model, dense = low_rank_dense(model, train, **vars(policy.dense))
+        tables = find_tables(model)
     progress = verbose not in (0, "0")
     planned = make_plan(tables, policy, counts, progress=progress)
     chosen = [t for t in tables if not planned[t.path].settings.exact]
@@ -165,7 +172,7 @@ def compress(
         [table.path for table in chosen],
         skip_start=anew,
     )
-    if not any(method.trains for method in methods.values()):
+    if methods and not any(method.trains for method in methods.values()):
         epochs = 0
     history = _train(
         training, train, epochs, steps_per_epoch, [keep, *callbacks], verbose
@@ -192,6 +199,7 @@ def compress(
         _table_reports(planned, compressed),
         keep.scores,
         round(time.monotonic() - started, 2),
+        dense,
     )
     codes = EmbeddingCodes.from_model(compressed, counts)
     return CompressionResult(compressed, report, planned, history, codes)
@@ -235,6 +243,20 @@ def _survey(model, train, counts, model_fn):
                 f"Received shape {np.shape(counts.get(table.path))}"
             )
     return tables, first, counts
+
+
+def _check_dense(policy: CompressionPolicy, model_fn: Any) -> None:
+    """Factors of dense layers start from trained ones, in a copy."""
+    if policy.start == "cold" or METHODS[policy.method].from_scratch:
+        raise ValueError(
+            "`dense` needs a training that goes on from the model's weights. "
+            f"Received: start={policy.start!r}, method={policy.method!r}"
+        )
+    if model_fn is not None:
+        raise ValueError(
+            "`dense` needs a model that can be copied from its configuration. "
+            "Received: model_fn, which makes its dense layers anew"
+        )
 
 
 def _trainable(

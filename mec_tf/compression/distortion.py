@@ -40,6 +40,26 @@ def shared_error(values: WeightedRows, private: int | None) -> float:
     return float(lookups @ np.square(rows - mean).sum(axis=1))
 
 
+def drawn(values: WeightedRows, seed: int, size: int = SAMPLE) -> WeightedRows:
+    """At most `size` rows, drawn by popularity, that stand for all lookups."""
+    places, lookups = _draw(values.lookups, seed, size)
+    return WeightedRows(np.array(values.rows[places], np.float32), lookups)
+
+
+def _draw(
+    lookups: np.ndarray, seed: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places of rows, in order, and the lookups that they stand for."""
+    total = lookups.sum()
+    if not total:
+        return np.zeros(0, np.int64), np.zeros(0)
+    if len(lookups) <= size:
+        return np.arange(len(lookups)), lookups
+    rng = np.random.default_rng(seed)
+    places = np.sort(rng.choice(len(lookups), size, p=lookups / total))
+    return places, np.full(size, total / size)
+
+
 def quantized_errors(
     values: WeightedRows,
     quantizer: str,
@@ -55,18 +75,12 @@ def quantized_errors(
         The rows of the sample, in order, and the errors they stand for: the
         error of the first `n` rows is the sum over those below `n`.
     """
-    rows, lookups = values.rows, values.lookups
-    total = lookups.sum()
-    if not total:
-        return np.zeros(0, np.int64), np.zeros(0)
-    places = np.arange(len(rows))
     size = max(SAMPLE, 16 * codebook_size)
-    if len(rows) > size:
-        rng = np.random.default_rng(seed)
-        places = np.sort(rng.choice(len(rows), size, p=lookups / total))
-        rows, lookups = rows[places], np.full(size, total / size)
-    rests = np.array(rows, np.float32)
-    width = rows.shape[1] // (num_codes if quantizer == "product" else 1)
+    places, lookups = _draw(values.lookups, seed, size)
+    rests = np.array(values.rows[places], np.float32)
+    if not len(places):
+        return places, lookups
+    width = rests.shape[1] // (num_codes if quantizer == "product" else 1)
     for stage in range(num_codes):
         start = stage * width if quantizer == "product" else 0
         part = rests[:, start : start + width]

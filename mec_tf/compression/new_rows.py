@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from mec_tf.compression.batches import as_batches
 from mec_tf.compression.growing_table import GrowingTable
+from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.objective import (
     check_compiled,
     compile_like,
     optimizer_like,
 )
 from mec_tf.compression.rebuild import rebuild
-from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.tables import is_full_table, table_layers, walk
 from mec_tf.layers import CodeLookupEmbedding, TieredEmbedding
 from mec_tf.layers.nesting import build_inner

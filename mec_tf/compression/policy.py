@@ -5,7 +5,7 @@ import fnmatch
 from collections.abc import Mapping
 
 from mec_tf.compression.methods import METHODS, Method, method_of
-from mec_tf.compression.settings import Settings
+from mec_tf.compression.settings import DenseSettings, Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,8 @@ class CompressionPolicy:
             first match counts; `TableSettings(0)` leaves a table alone.
             These always win, also over the method; the rest is planned in
             what they leave.
+        dense: how to compress dense layers too; they do not count in the
+            ratio. Default: not at all.
         start: "warm" (default) starts from the trained tables and weights;
             "cold" trains anew with the quantizers on.
         commitment_weight, pwr_weight, contrastive_weight, num_negatives,
@@ -49,6 +51,7 @@ class CompressionPolicy:
     max_bytes: int | None = None
     method: str = "mec"
     tables: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
+    dense: DenseSettings | None = None
     start: str = "warm"
     commitment_weight: float = 0.1
     pwr_weight: float = 0.0

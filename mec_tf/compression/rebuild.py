@@ -1,14 +1,15 @@
-"""A copy of a model with other layers in the place of some of its tables.
+"""A copy of a model with other layers in the place of some of its own.
 
 Keras refuses to swap layers inside a built model, so the copy is made from
 configuration (or by `model_fn`), changed while it is still unbuilt, built on
 a batch, and given the original's weights, layer by layer.
 
-A subclassed model's own class builds plain tables again when it is loaded
+A subclassed model's own class builds plain layers again when it is loaded
 (unless it says, by an attribute `config_holds_tables = True`, that its
-configuration holds its table layers, as the models of this package do). Its
-copy is therefore an instance of a subclass made on the fly whose saved
-configuration also holds the replacements (`RebuiltModel`).
+configuration holds its table layers, as the models of this package do; an
+`MLP` of theirs holds its dense layers there too). Its copy is therefore an
+instance of a subclass made on the fly whose saved configuration also holds the
+replacements (`RebuiltModel`).
 """
 
 import functools
@@ -21,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression import tables as finding
+from mec_tf.layers import MLP, LowRankDense
 
 Layer: TypeAlias = tf.keras.layers.Layer
 Replacements: TypeAlias = Mapping[str, Callable[[], Layer]]
@@ -103,11 +105,13 @@ class _Replacer:
         if finding.is_graph(fresh):
             return self._clone(fresh, prefix, by_place)
         self._swap(fresh, prefix)
-        if not getattr(fresh, "config_holds_tables", False):
-            chosen = {
-                path[len(prefix) :]: self.replacement(path)
-                for path in self.below(prefix)
-            }
+        chosen = {}
+        for path in self.below(prefix):
+            place = path[len(prefix) :]
+            layer = self.replacement(path)
+            if layer is not None and not _config_holds(fresh, place, layer):
+                chosen[place] = layer
+        if chosen:
             remember(fresh, chosen)
         return fresh
 
@@ -178,6 +182,17 @@ class _Replacer:
                 for key in list(value.keys())
             }
         return value
+
+
+def _config_holds(owner: Layer, path: str, replacement: Layer) -> bool:
+    """Whether the owner's own configuration says what it has at a path."""
+    if isinstance(owner, MLP):
+        return True
+    if not getattr(owner, "config_holds_tables", False):
+        return False
+    if isinstance(replacement, LowRankDense):
+        return isinstance(getattr(owner, path.split("/")[0], None), MLP)
+    return True
 
 
 def unbuilt_copy(layer: Layer) -> Layer:
@@ -352,6 +367,8 @@ def _rebuilt_class(base: Any) -> type:
             "__module__": RebuiltModel.__module__,
             "__doc__": base.__doc__,
             "_mec_tf_base": base,
+            # Not the constructor's arguments any more.
+            "config_holds_tables": False,
             "get_config": get_config,
             "from_config": classmethod(
                 lambda cls, config, custom_objects=None: (

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.plan import table_of_bytes
 
 
@@ -34,11 +35,13 @@ class CompressionReport:
         score: `(name, before training, after)` of the monitored value on
             validation data, or None.
         seconds: time that compressing took.
+        dense: the dense layers, where they were compressed too.
     """
 
     tables: tuple[TableReport, ...]
     score: tuple[str, float, float] | None
     seconds: float
+    dense: tuple[DenseReport, ...] = ()
 
     @property
     def bytes_before(self) -> int:
@@ -72,6 +75,14 @@ class CompressionReport:
             "seconds": self.seconds,
             "score": self.score,
             "tables": [dataclasses.asdict(table) for table in self.tables],
+            "dense": [
+                {
+                    **dataclasses.asdict(layer),
+                    "bytes_before": layer.bytes_before,
+                    "bytes_after": layer.bytes_after,
+                }
+                for layer in self.dense
+            ],
         }
 
     def __str__(self) -> str:
@@ -81,6 +92,7 @@ class CompressionReport:
                 for t in self.tables
             )
         ]
+        lines += [str(layer) for layer in self.dense]
         if self.score is not None:
             name, before, after = self.score
             lines.append(f"{name}: {before:.4f} before, {after:.4f} after")

@@ -170,7 +170,8 @@ class StoredTable:
             )
         for path, part in _parts(layer):
             codes = self.weights.get(path + "codes")
-            if codes is not None and codes.size:
+            coded = hasattr(part, "codebook_size")
+            if coded and codes is not None and codes.size:
                 whole = whole_codes(codes, part.input_dim, part.get_config())
                 highest = int(whole.max())
                 if highest >= part.codebook_size:
@@ -199,7 +200,7 @@ class StoredTable:
 
     def _words(self, path: str, kind: str, config: Mapping[str, Any]) -> str:
         """How the arrays below a path are stored."""
-        if path + "codes" not in self.weights:
+        if "codebook_size" not in config:
             return "exact" if kind == "TableEmbedding" else kind
         stored = self.weights[path + "codes"]
         codes = whole_codes(stored, config["input_dim"], config)

@@ -13,9 +13,14 @@ from mec_tf.layers.fused_field_embeddings import FusedFieldEmbeddings
 from mec_tf.layers.fused_table_embedding import FusedTableEmbedding
 from mec_tf.layers.gated_cross_network import GatedCrossNetwork
 from mec_tf.layers.hashed_embedding import HashedEmbedding
+from mec_tf.layers.integer_embedding import IntegerEmbedding
+from mec_tf.layers.low_precision_embedding import LowPrecisionEmbedding
+from mec_tf.layers.low_rank_dense import LowRankDense
+from mec_tf.layers.low_rank_embedding import LowRankEmbedding
 from mec_tf.layers.masked_pooling import MaskedPooling
 from mec_tf.layers.mlp import MLP
 from mec_tf.layers.numeric_features import NumericFeatures
+from mec_tf.layers.pooled_embedding import PooledEmbedding
 from mec_tf.layers.product_quantized_embedding import (
     ProductQuantizedEmbedding,
 )
@@ -44,9 +49,14 @@ __all__ = [
     "FusedTableEmbedding",
     "GatedCrossNetwork",
     "HashedEmbedding",
+    "IntegerEmbedding",
+    "LowPrecisionEmbedding",
+    "LowRankDense",
+    "LowRankEmbedding",
     "MLP",
     "MaskedPooling",
     "NumericFeatures",
+    "PooledEmbedding",
     "ProductQuantizedEmbedding",
     "QuantizedEmbedding",
     "QuotientRemainderEmbedding",

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mec_tf.layers.nesting import build_inner
+from mec_tf.layers.nesting import build_inner, serialize_unbuilt
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
@@ -17,13 +17,17 @@ class MLP(tf.keras.layers.Layer):
         activation: Keras activation of every layer. Default "relu".
         dropout: share of units dropped after each layer, in [0, 1). Default
             0.
+        dense_layers: what to hold as dense layers, such as `LowRankDense`: a
+            layer, its serialized form, or None for a `tf.keras.layers.Dense`
+            for each width. Default: None for all.
         **kwargs: of `tf.keras.layers.Layer`.
 
     Input shape: floats `[batch, width]`.
     Output shape: `[batch, units[-1]]`, in `compute_dtype`.
 
     Raises:
-        ValueError: if `dropout` or a width is out of its range.
+        ValueError: if `dropout` or a width is out of its range, or
+            `dense_layers` do not fit `units`.
 
     Example:
         >>> MLP((300, 100), dropout=0.1)(tf.zeros([2, 40])).shape
@@ -35,6 +39,7 @@ class MLP(tf.keras.layers.Layer):
         units: Sequence[int],
         activation: Any = "relu",
         dropout: float = 0.0,
+        dense_layers: Sequence[Any] | None = None,
         **kwargs: Any,
     ):
         if not 0.0 <= dropout < 1.0:
@@ -52,10 +57,20 @@ class MLP(tf.keras.layers.Layer):
         self.activation = tf.keras.activations.get(activation)
         self.dropout = dropout
         dtype = kwargs.get("dtype")
+        given = dense_layers or [None] * len(self.units)
         self.dense_layers = [
             tf.keras.layers.Dense(width, self.activation, dtype=dtype)
-            for width in self.units
+            if layer is None
+            else _deserialized(layer)
+            for width, layer in zip(self.units, given, strict=False)
         ]
+        widths = tuple(layer.units for layer in self.dense_layers)
+        if widths != self.units or len(given) != len(self.units):
+            raise ValueError(
+                "`dense_layers` must hold a layer of that width, or None, for "
+                f"each of units={self.units}. Received: {len(given)}, of "
+                f"widths {widths}"
+            )
         self.dropout_layers = [
             tf.keras.layers.Dropout(dropout, dtype=dtype)
             for _ in (self.units if dropout else ())
@@ -88,5 +103,17 @@ class MLP(tf.keras.layers.Layer):
             units=list(self.units),
             activation=tf.keras.activations.serialize(self.activation),
             dropout=self.dropout,
+            dense_layers=[
+                None
+                if type(layer) is tf.keras.layers.Dense
+                else serialize_unbuilt(layer)
+                for layer in self.dense_layers
+            ],
         )
         return config
+
+
+def _deserialized(layer: Any) -> tf.keras.layers.Layer:
+    if isinstance(layer, tf.keras.layers.Layer):
+        return layer
+    return tf.keras.layers.deserialize(layer)

@@ -5,7 +5,6 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.cross_network import CrossNetwork
-from mec_tf.layers.mlp import MLP
 from mec_tf.layers.nesting import build_inner
 from mec_tf.models.ranking_model import RankingModel
 
@@ -46,12 +45,7 @@ class DCNv2(RankingModel):
         self.cross = CrossNetwork(
             num_cross_layers, name="cross", dtype=self.inner_dtype
         )
-        self.tower = MLP(
-            self.hidden_units,
-            dropout=self.dropout,
-            name="tower",
-            dtype=self.inner_dtype,
-        )
+        self.tower = self.make_tower(self.hidden_units)
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")
 
     def build(self, input_shape: Any = None) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.factorization_machine import FactorizationMachine
-from mec_tf.layers.mlp import MLP
 from mec_tf.layers.nesting import build_inner
 from mec_tf.models.ranking_model import RankingModel
 
@@ -43,12 +42,7 @@ class DeepFM(RankingModel):
     def __init__(self, categorical: Any, numeric: Any = None, **kwargs: Any):
         super().__init__(categorical, numeric, **kwargs)
         self.fm = FactorizationMachine(name="fm", dtype="float32")
-        self.tower = MLP(
-            self.hidden_units,
-            dropout=self.dropout,
-            name="tower",
-            dtype=self.inner_dtype,
-        )
+        self.tower = self.make_tower(self.hidden_units)
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")
         self.linear: Any = None
         if self.numeric:

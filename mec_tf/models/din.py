@@ -5,7 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from mec_tf.layers.mlp import MLP
 from mec_tf.layers.nesting import build_inner
 from mec_tf.layers.target_attention import TargetAttention
 from mec_tf.models.ranking_model import RankingModel
@@ -78,12 +77,7 @@ class DIN(RankingModel):
             )
             for place, name in enumerate(self.sequences)
         }
-        self.tower = MLP(
-            self.hidden_units,
-            dropout=self.dropout,
-            name="tower",
-            dtype=self.inner_dtype,
-        )
+        self.tower = self.make_tower(self.hidden_units)
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")
 
     def build(self, input_shape: Any = None) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.dot_interaction import DotInteraction
-from mec_tf.layers.mlp import MLP
 from mec_tf.layers.nesting import build_inner
 from mec_tf.models.ranking_model import RankingModel
 
@@ -60,19 +59,11 @@ class DLRM(RankingModel):
         self.bottom_units = tuple(bottom_units)
         self.bottom: Any = None
         if self.numeric:
-            self.bottom = MLP(
-                (*self.bottom_units, self.embedding_dim),
-                dropout=self.dropout,
-                name="bottom",
-                dtype=self.inner_dtype,
+            self.bottom = self.make_tower(
+                (*self.bottom_units, self.embedding_dim), "bottom"
             )
         self.dots = DotInteraction(name="dots", dtype=self.inner_dtype)
-        self.tower = MLP(
-            self.hidden_units,
-            dropout=self.dropout,
-            name="tower",
-            dtype=self.inner_dtype,
-        )
+        self.tower = self.make_tower(self.hidden_units)
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")
 
     def build(self, input_shape: Any = None) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.bilinear_interaction import BilinearInteraction
-from mec_tf.layers.mlp import MLP
 from mec_tf.layers.nesting import build_inner
 from mec_tf.layers.squeeze_excitation import SqueezeExcitation
 from mec_tf.models.ranking_model import RankingModel
@@ -80,12 +79,7 @@ class FiBiNET(RankingModel):
         self.senet_bilinear = BilinearInteraction(
             bilinear_type, name="senet_bilinear", dtype=self.inner_dtype
         )
-        self.tower = MLP(
-            self.hidden_units,
-            dropout=self.dropout,
-            name="tower",
-            dtype=self.inner_dtype,
-        )
+        self.tower = self.make_tower(self.hidden_units)
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")
         self.linear: Any = None
         if self.numeric:

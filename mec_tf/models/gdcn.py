@@ -5,7 +5,6 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.gated_cross_network import GatedCrossNetwork
-from mec_tf.layers.mlp import MLP
 from mec_tf.layers.nesting import build_inner
 from mec_tf.models.ranking_model import RankingModel
 
@@ -47,12 +46,7 @@ class GDCN(RankingModel):
         self.cross = GatedCrossNetwork(
             num_cross_layers, name="cross", dtype=self.inner_dtype
         )
-        self.tower = MLP(
-            self.hidden_units,
-            dropout=self.dropout,
-            name="tower",
-            dtype=self.inner_dtype,
-        )
+        self.tower = self.make_tower(self.hidden_units)
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")
 
     def build(self, input_shape: Any = None) -> None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from mec_tf.layers.field_embeddings import FieldEmbeddings, check_features
 from mec_tf.layers.fused_field_embeddings import FusedFieldEmbeddings
 from mec_tf.layers.masked_pooling import masked_pooling
+from mec_tf.layers.mlp import MLP
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
 from mec_tf.layers.numeric_features import NumericFeatures
 from mec_tf.layers.table_embedding import TableEmbedding
@@ -28,8 +29,9 @@ class RankingModel(tf.keras.Model):
     """Base of the models: a dict of features in, logits out.
 
     A subclass writes `build`, of its own layers and then `super().build`, and
-    `logits`. A model is saved with the tables that it holds at that time, so
-    that it loads again after they were replaced.
+    `logits`, and makes its towers by `make_tower`. A model is saved with the
+    tables, and with the layers of towers, that it holds at that time, so that
+    it loads again after they were replaced.
 
     Args:
         categorical: `{feature: rows of its vocabulary}`, at least one,
@@ -55,6 +57,8 @@ class RankingModel(tf.keras.Model):
             averaged to one; `DIN` weighs them. Default: none.
         embeddings_initializer: Keras initializer of the default tables.
             Default: uniform in ±0.005.
+        tower_layers: `{tower: dense_layers of its MLP}`, serialized: what to
+            hold there instead of `tf.keras.layers.Dense`. Default: none.
         **kwargs: of `tf.keras.Model`: `name`, `dtype`, `trainable`.
 
     Input shape: a dict of `{feature: [batch]}` or `[batch, 1]`: integer ids
@@ -86,6 +90,7 @@ class RankingModel(tf.keras.Model):
         shared_tables: Mapping[str, str] | None = None,
         sequences: Mapping[str, str] | None = None,
         embeddings_initializer: Any = None,
+        tower_layers: Mapping[str, Sequence[Any]] | None = None,
         **kwargs: Any,
     ):
         numeric, shared_tables = dict(numeric or {}), dict(shared_tables or {})
@@ -125,6 +130,7 @@ class RankingModel(tf.keras.Model):
             embeddings_initializer
         )
         self.inner_dtype = kwargs.get("dtype")
+        self.tower_layers = dict(tower_layers or {})
         fields = {name: owners.get(name, name) for name in categorical}
         self.field_embeddings: FieldEmbeddings | FusedFieldEmbeddings
         if isinstance(embedding_layer, FusedFieldEmbeddings):
@@ -157,6 +163,16 @@ class RankingModel(tf.keras.Model):
         numeric = {name: (s.mean, s.std) for name, s in log.numeric.items()}
         sequences = log.schema.sequences
         return cls(sizes, numeric, **{"sequences": sequences, **kwargs})
+
+    def make_tower(self, units: Sequence[int], name: str = "tower") -> MLP:
+        """A tower of these widths, for the attribute of that name."""
+        return MLP(
+            units,
+            dropout=self.dropout,
+            dense_layers=self.tower_layers.get(name),
+            name=name,
+            dtype=self.inner_dtype,
+        )
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -306,6 +322,11 @@ class RankingModel(tf.keras.Model):
             saved = serialize_unbuilt(tables)
         else:
             saved = {n: serialize_unbuilt(t) for n, t in tables.tables.items()}
+        towers = {
+            name: layer.get_config()["dense_layers"]
+            for name, layer in vars(self).items()
+            if isinstance(layer, MLP)
+        }
         config.update(
             categorical=dict(self.categorical),
             numeric={name: list(pair) for name, pair in self.numeric.items()},
@@ -319,6 +340,7 @@ class RankingModel(tf.keras.Model):
             embeddings_initializer=tf.keras.initializers.serialize(
                 self.embeddings_initializer
             ),
+            tower_layers={n: held for n, held in towers.items() if any(held)},
         )
         return config
 

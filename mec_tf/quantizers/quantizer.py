@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from mec_tf.quantizers import packing
 
+# What encoding takes at once: rows, and bytes of distances `[M, rows, K]`.
 CHUNK_ROWS = 65536
+CHUNK_BYTES = 2**27
 
 
 class Quantizer(abc.ABC):
@@ -87,8 +89,10 @@ class Quantizer(abc.ABC):
             (len(table), self.num_codes), packing.code_dtype(self.codebook_size)
         )
         books = tf.constant(codebooks, tf.float32)
-        for start in range(0, len(table), CHUNK_ROWS):
-            rows = np.asarray(table[start : start + CHUNK_ROWS], np.float32)
+        row_bytes = 4 * books.shape[0] * books.shape[1]
+        at_once = max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
+        for start in range(0, len(table), at_once):
+            rows = np.asarray(table[start : start + at_once], np.float32)
             if rotation is not None:
                 rows = rows @ rotation
             chunk, _ = self.assign(tf.constant(rows), books)

@@ -10,8 +10,8 @@ import mec_tf
 from mec_tf import compression
 from mec_tf.cli import inspect
 from mec_tf.compression import StoredTable
-from mec_tf.compression.methods import candidates
 from mec_tf.compression.distortion import exact
+from mec_tf.compression.methods import candidates
 from mec_tf.layers import (
     CodeLookupEmbedding,
     ProductQuantizedEmbedding,

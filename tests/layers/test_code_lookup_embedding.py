@@ -193,6 +193,7 @@ def test_lookups_read_rows_and_not_the_table(layer_class, policy):
         ({"additive_dim": 1}, "num_subspaces=2, width to divide=3"),
         ({"codebook_size": 65537}, "codebook_size=65537"),
         ({"codebook_dtype": "int8"}, "codebook_dtype='int8'"),
+        ({"decode": "matmul"}, "decode='matmul'"),
         (
             {"codebook_dtype": "float16", "trainable_codebooks": True},
             '`codebook_dtype` must be "float32" where',
@@ -252,3 +253,54 @@ def test_contract_of_packed_and_rotated_codes():
 def test_unknown_quantizer_is_refused():
     with pytest.raises(ValueError, match="`quantizer` must be one of product"):
         CodeLookupEmbedding.from_table(np.ones((4, 2)), 2, quantizer="x")
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_one_hot_decode_gives_the_gathers_vectors(jit_compile, policy):
+    table = RNG.normal(size=(60, 7)).astype("float32")
+    ids = tf.constant([[3, 59], [0, 77]])
+    answers = []
+    for decode in ("gather", "one_hot", "auto"):
+        layer = CodeLookupEmbedding.from_table(
+            table, 3, 8, additive_dim=1, decode=decode, dtype=policy
+        )
+        run = tf.function(layer, jit_compile=jit_compile)
+        answers.append(run(ids))
+        kinds = [
+            op.type
+            for op in run.get_concrete_function(ids).graph.get_operations()
+        ]
+        assert ("OneHot" in kinds) == (decode == "one_hot")
+    np.testing.assert_allclose(answers[1], answers[0], rtol=1e-6)
+    np.testing.assert_array_equal(answers[2], answers[0])
+
+
+def test_one_hot_decode_has_the_same_gradient():
+    found = []
+    for decode in ("gather", "one_hot"):
+        layer = CodeLookupEmbedding.from_codes(
+            CODES, CODEBOOKS, decode=decode, trainable_codebooks=True
+        )
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(np.array([0, 3, 3])) ** 2)
+        gradient = tape.gradient(loss, raw_variable(layer.codebooks))
+        found.append(tf.convert_to_tensor(gradient))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+def test_one_trace_a_shape_and_no_more_under_xla():
+    layer = CodeLookupEmbedding.from_codes(CODES, CODEBOOKS)
+    sizes = [1, 2, 3, 2, 1, 3, 3, 2]
+    batches = [tf.zeros([size], tf.int32) for size in sizes]
+    by_shape = tf.function(layer, jit_compile=True)
+    relaxed = tf.function(layer, jit_compile=True, reduce_retracing=True)
+    fixed = tf.function(
+        layer,
+        jit_compile=True,
+        input_signature=[tf.TensorSpec([None], tf.int32)],
+    )
+    for run, traces in ((by_shape, 3), (relaxed, 2), (fixed, 1)):
+        for ids in batches:
+            assert run(ids).shape == (len(ids), 6)
+        assert run.experimental_get_tracing_count() == traces

@@ -32,14 +32,17 @@ def test_encode_and_decode_match_brute_force(size, dtype):
     assert decoded.dtype == np.float32
 
 
-@pytest.mark.parametrize("chunk_rows", [1, 7, 50])
-def test_chunks_do_not_change_codes(monkeypatch, chunk_rows):
+@pytest.mark.parametrize(
+    "limit, value",
+    [("ROWS", 1), ("ROWS", 7), ("ROWS", 50), ("BYTES", 1), ("BYTES", 500)],
+)
+def test_chunks_do_not_change_codes(monkeypatch, limit, value):
     rng = np.random.default_rng(0)
     table = rng.normal(size=(50, 4)).astype(np.float32)
     quantizer = ProductQuantizer(2, 6)
     codebooks = quantizer.fit(table)
     whole = quantizer.encode(table, codebooks)
-    monkeypatch.setattr(base, "CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr(base, f"CHUNK_{limit}", value)
     np.testing.assert_array_equal(quantizer.encode(table, codebooks), whole)
 
 

@@ -2,6 +2,12 @@
 
 from mec_tf.compression.methods.codes import FixedCodes, LearnedCodes
 from mec_tf.compression.methods.hashing import Hashing, QuotientRemainder
+from mec_tf.compression.methods.low_precision import (
+    FixedSteps,
+    LowPrecision,
+    Rounding,
+)
+from mec_tf.compression.methods.low_rank import LowRank
 from mec_tf.compression.methods.method import Method
 from mec_tf.compression.methods.pruning import Pruning
 from mec_tf.compression.settings import Settings
@@ -10,6 +16,11 @@ from mec_tf.compression.settings import Settings
 METHODS: dict[str, Method] = {
     "mec": LearnedCodes(),
     "kmeans": FixedCodes(),
+    "alpt": LowPrecision(),
+    "lpt": FixedSteps(),
+    "int8": Rounding(8),
+    "int4": Rounding(4),
+    "low_rank": LowRank(),
     "prune": Pruning(),
     "hash": Hashing(),
     "quotient_remainder": QuotientRemainder(),

@@ -1,0 +1,114 @@
+"""Low-rank tables folded into the dense layer that reads them."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from mec_tf.compression.objective import compile_like, optimizer_like
+from mec_tf.compression.rebuild import rebuild
+from mec_tf.compression.tables import walk
+from mec_tf.layers import LowRankEmbedding, TableEmbedding
+from mec_tf.layers.ids import OOV_ZERO
+from mec_tf.layers.variables import raw
+
+
+def fold_low_rank(model: tf.keras.Sequential, batch: Any) -> tf.keras.Model:
+    """A copy of a Sequential model without the bases of its low-rank tables.
+
+    Where a `LowRankEmbedding` is followed by `Flatten` and `Dense`, nothing
+    but a linear map lies between a stored row and the dense layer: its basis
+    and mean go into the kernel and bias, and the table answers the stored rows
+    themselves. The copy answers alike, with a kernel that is smaller by
+    `rank / output_dim`. In the ranking models of this package vectors also
+    meet in products, so that folding would not be exact.
+
+    Args:
+        model: a built Sequential model; stays as it is.
+        batch: `(x, y, ...)` or `x`, to build the copy on.
+
+    Raises:
+        TypeError: if `model` is not a Sequential model.
+        ValueError: if there is nothing to fold, or a table that is followed so
+            has float16 rows or gives zeros for ids out of range, which would
+            become the mean: give it `oov="error"` or a row.
+    """
+    if not isinstance(model, tf.keras.Sequential):
+        raise TypeError(
+            "`model` must be a tf.keras.Sequential. Received: "
+            f"{type(model).__name__}"
+        )
+    pairs = [
+        (table, dense)
+        for table, flatten, dense in zip(
+            model.layers, model.layers[1:], model.layers[2:], strict=False
+        )
+        if isinstance(table, LowRankEmbedding)
+        and isinstance(flatten, tf.keras.layers.Flatten)
+        and type(dense) is tf.keras.layers.Dense
+    ]
+    if not pairs:
+        raise ValueError(
+            "`model` must hold a LowRankEmbedding before Flatten and Dense. "
+            f"Received: {[type(layer).__name__ for layer in model.layers]}"
+        )
+    made: dict[str, Any] = {}
+    for table, dense in pairs:
+        _check(table)
+        made[table.name] = functools.partial(_stored_rows, table)
+        made[dense.name] = functools.partial(_with_bias, dense)
+    copy = rebuild(model, made, batch)
+    layers = dict(walk(copy))
+    for table, dense in pairs:
+        layers[table.name].set_weights([raw(table.rows).numpy()])
+        layers[dense.name].set_weights(folded(table, dense))
+        for layer in (table, dense):
+            layers[layer.name].trainable = layer.trainable
+    if getattr(model, "optimizer", None) is not None:
+        compile_like(model, copy, optimizer_like(model))
+    return copy
+
+
+def folded(
+    table: LowRankEmbedding, dense: tf.keras.layers.Dense
+) -> list[np.ndarray]:
+    """Kernel and bias of a dense layer that reads the table's stored rows."""
+    low, extra = table.rank, table.additive_dim
+    basis = np.zeros((low + extra, table.output_dim))
+    basis[:low, : table.split_dim] = raw(table.basis).numpy()
+    basis[low:, table.split_dim :] = np.eye(extra)
+    mean = np.pad(raw(table.mean).numpy().astype(np.float64), (0, extra))
+    kernel = raw(dense.kernel).numpy()
+    kernel = kernel.reshape(-1, table.output_dim, dense.units)
+    bias = np.einsum("d,pdu->u", mean, kernel)
+    if dense.use_bias:
+        bias += raw(dense.bias).numpy()
+    kernel = np.einsum("rd,pdu->pru", basis, kernel)
+    return [kernel.reshape(-1, dense.units), bias]
+
+
+def _check(table: LowRankEmbedding) -> None:
+    if table.oov == OOV_ZERO or table.row_dtype != "float32":
+        raise ValueError(
+            'A folded table must have float32 rows, and oov="error" or a row. '
+            f"Received: row_dtype={table.row_dtype!r}, oov={table.oov!r}"
+        )
+
+
+def _stored_rows(table: LowRankEmbedding) -> TableEmbedding:
+    return TableEmbedding(
+        table.input_dim,
+        table.rank + table.additive_dim,
+        additive_dim=table.additive_dim,
+        private_rows=table.private_rows,
+        mask_zero=table.mask_zero,
+        oov=table.oov,
+        name=table.name,
+        dtype=table.dtype_policy.name,
+    )
+
+
+def _with_bias(dense: tf.keras.layers.Dense) -> tf.keras.layers.Dense:
+    config = {**dense.get_config(), "use_bias": True}
+    return tf.keras.layers.Dense.from_config(config)

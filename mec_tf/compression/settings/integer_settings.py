@@ -1,0 +1,48 @@
+"""A table of few bits a number."""
+
+import dataclasses
+
+from mec_tf.compression.settings.base import Settings
+from mec_tf.layers.integer_embedding import STEP_SIZES
+from mec_tf.quantizers import integers
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerSettings(Settings):
+    """Integers times a step size; see `IntegerEmbedding`.
+
+    The optimizer's settings hold where the table is trained as such; see
+    `LowPrecisionEmbedding`.
+
+    Args:
+        bits: 8 (default), 4 or 2 a number.
+        step_sizes: "row" (default) or "table", what a step size is of.
+        rounding: "stochastic" (default) or "deterministic".
+        row_optimizer: "adagrad" (default), "sgd" or "adam".
+        row_learning_rate: of that optimizer. Default 0.01.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+    """
+
+    bits: int = 8
+    step_sizes: str = "row"
+    rounding: str = "stochastic"
+    row_optimizer: str = "adagrad"
+    row_learning_rate: float = 0.01
+
+    def __post_init__(self):
+        integers.check_bits(self.bits)
+        if self.step_sizes not in STEP_SIZES:
+            raise ValueError(
+                '`step_sizes` must be "row" or "table". '
+                f"Received: step_sizes={self.step_sizes!r}"
+            )
+
+    def stored_bytes(self, rows: int, dim: int, additive_dim: int) -> int:
+        return integers.table_bytes(
+            rows, dim, self.bits, self.step_sizes, "float32"
+        )
+
+    def describe(self, rows: int) -> str:
+        return f"{self.bits}-bit integers, a step size a {self.step_sizes}"
