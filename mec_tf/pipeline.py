@@ -85,6 +85,7 @@ def compress_full(
     log: Log,
     settings: FitSettings,
     *,
+    plan: compression.CompressionPlan | None = None,
     verbose: str | int = "auto",
 ) -> compression.CompressionResult:
     """Compresses a model of `train_full`.
@@ -109,6 +110,7 @@ def compress_full(
         model,
         train,
         policy=job.policy,
+        plan=plan,
         epochs=settings.epochs * settings.evaluations,
         steps_per_epoch=settings.steps(log.num_rows("train")),
         patience=max(settings.patience, PASSES_TO_WAIT * settings.evaluations),

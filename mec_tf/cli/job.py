@@ -9,7 +9,7 @@ from typing import Any
 
 from mec_tf import compression, export, pipeline
 from mec_tf.cli.pictures import draw_curve
-from mec_tf.compression.plan import text_table
+from mec_tf.compression.plan import Measurements, text_table
 from mec_tf.data import Log
 from mec_tf.models import BACKBONES
 from mec_tf.training import Scores, evaluate
@@ -58,7 +58,10 @@ def run_job(
     full, _, settings = pipeline.train_full(job, log, folder / "work" / "full")
     full_scores = evaluate(full, log, "test")
     print("\nCompressing ...", flush=True)
-    result = pipeline.compress_full(job, full, log, settings)
+    measured: Measurements = {}
+    result = pipeline.compress_full(
+        job, full, log, settings, plan=make_plan(job, full, log, measured)
+    )
     scores = evaluate(result.model, log, "test")
     print("\nExporting ...", flush=True)
     exported = export.save(
@@ -94,7 +97,7 @@ def run_job(
     }
     anew = compression.METHODS[job.policy.method].from_scratch
     if curve and not anew:  # without training there is nothing to measure
-        report["curve"] = measure_curve(job, full, log, settings)
+        report["curve"] = measure_curve(job, full, log, settings, measured)
     note = draw_curve(report, folder / "auc_vs_bytes.png")
     text = markdown(report, result.report, picture=not note)
     write_text(folder / "report.md", text)
@@ -117,7 +120,24 @@ def check_budget(job: pipeline.RankingJob, log: Log) -> None:
     )
 
 
-def measure_curve(job, full, log, settings) -> list[dict[str, float]]:
+def make_plan(
+    job: pipeline.RankingJob,
+    model: Any,
+    log: Log,
+    measured: Measurements,
+    progress: bool = True,
+) -> compression.CompressionPlan:
+    """The plan of a job; `measured` serves other ratios too."""
+    return compression.make_plan(
+        compression.find_tables(model),
+        job.policy,
+        pipeline.table_counts(model, log),
+        progress=progress,
+        measured=measured,
+    )
+
+
+def measure_curve(job, full, log, settings, measured) -> list[dict[str, float]]:
     """Test AUC at other ratios, quantized without further training."""
     points = []
     for ratio in CURVE:
@@ -126,9 +146,10 @@ def measure_curve(job, full, log, settings) -> list[dict[str, float]]:
         )
         quick = dataclasses.replace(settings, epochs=0)
         try:
+            other = dataclasses.replace(job, policy=policy)
             result = pipeline.compress_full(
-                dataclasses.replace(job, policy=policy),
-                full, log, quick, verbose=0,
+                other, full, log, quick, verbose=0,
+                plan=make_plan(other, full, log, measured, progress=False),
             )  # fmt: skip
         except ValueError:
             continue  # beyond what these tables give

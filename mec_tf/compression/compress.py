@@ -73,6 +73,7 @@ def compress(
     *,
     validation_data: Any = None,
     policy: CompressionPolicy | None = None,
+    plan: CompressionPlan | None = None,
     epochs: int = 8,
     steps_per_epoch: int | None = None,
     patience: int = 3,
@@ -99,6 +100,8 @@ def compress(
         validation_data: the same, to choose the best state. Without it the
             state after the last epoch is kept.
         policy: what to reach. Default: `CompressionPolicy(ratio=50)`.
+        plan: what `mec_tf.plan` gave for the same model, data and policy, to
+            be followed without measuring again. Default: planned here.
         epochs: at most this many passes. 0 only quantizes.
         steps_per_epoch: batches an epoch, for choosing within a pass.
             Default: all.
@@ -117,7 +120,8 @@ def compress(
 
     Raises:
         ValueError: if the model is not built or compiled, has no table, has
-            NaN in one, cannot be copied, or the budget cannot be met.
+            NaN in one, cannot be copied, the budget cannot be met, or the
+            plan is of another model.
 
     Reference:
         "MEC" (arXiv 2502.15355).
@@ -133,7 +137,9 @@ def compress(
         model, dense = low_rank_dense(model, train, **vars(policy.dense))
         tables = find_tables(model)
     progress = verbose not in (0, "0")
-    planned = make_plan(tables, policy, counts, progress=progress)
+    if plan is None:
+        plan = make_plan(tables, policy, counts, progress=progress)
+    planned = _fitting(plan, tables)
     chosen = [t for t in tables if not planned[t.path].settings.exact]
     methods = {
         t.path: policy.method_for(planned[t.path].settings) for t in chosen
@@ -243,6 +249,18 @@ def _survey(model, train, counts, model_fn):
                 f"Received shape {np.shape(counts.get(table.path))}"
             )
     return tables, first, counts
+
+
+def _fitting(plan: CompressionPlan, tables: list[Table]) -> CompressionPlan:
+    """The plan, if it is one of these tables."""
+    planned = {(t.path, t.rows, t.dim) for t in plan.tables}
+    found = {(t.path, t.rows, t.dim) for t in tables}
+    if planned != found:
+        raise ValueError(
+            "`plan` must be of the tables of `model`, as (path, rows, dim): "
+            f"{sorted(found)}. Received one of {sorted(planned)}"
+        )
+    return plan
 
 
 def _check_dense(policy: CompressionPolicy, model_fn: Any) -> None:

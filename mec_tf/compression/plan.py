@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -11,6 +12,9 @@ from mec_tf.compression.methods.method import Measured
 from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.settings import LEAVE, Settings
 from mec_tf.compression.tables import Table, own_call
+
+# Settings and their errors, by path and whether rare rows share.
+Measurements: TypeAlias = dict[tuple[str, bool], list[Measured]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +110,7 @@ def make_plan(
     counts: Mapping[str, np.ndarray],
     *,
     progress: bool = False,
+    measured: Measurements | None = None,
 ) -> CompressionPlan:
     """Plans every table.
 
@@ -122,18 +127,26 @@ def make_plan(
         policy: what to reach.
         counts: training counts by table path.
         progress: whether to show a progress bar.
+        measured: what earlier plans of the same tables and counts, by the
+            same method, measured; this one adds to it. Default: nothing.
 
     Raises:
         ValueError: if the budget cannot be met, with the least it takes, or
             if explicit settings do not fit their table.
     """
+    measured = {} if measured is None else measured
     settled, sharing = check_budget(tables, policy, counts)
     method = METHODS[policy.method]
     options = []
     for table in tqdm(tables, desc="Measuring tables", disable=not progress):
         found: list[Measured] = [(settled.get(table.path, LEAVE), 0.0)]
         if table.path not in settled:
-            found = method.measured(table, policy, counts[table.path], sharing)
+            key = (table.path, sharing)
+            if key not in measured:
+                measured[key] = method.measured(
+                    table, policy, counts[table.path], sharing
+                )
+            found = measured[key]
         options.append(
             [
                 _planned(table, policy, settings, error)

@@ -19,6 +19,7 @@ import tensorflow as tf
 from mec_tf.compression.fuse import FIELDS
 from mec_tf.compression.rebuild import carry_weights
 from mec_tf.layers import (
+    MLP,
     CrossNetwork,
     FusedCodeLookupEmbedding,
     FusedFieldEmbeddings,
@@ -39,6 +40,7 @@ FIRST_LAYERS: dict[type, tuple[str, ...]] = {
 }
 # Products of larger codebooks take more than they give: no cache holds them.
 MAX_CODEBOOK_SIZE = 1024
+_DENSE = tf.keras.layers.Dense
 WORTH = 1.05
 _ROUNDS = 41
 
@@ -78,9 +80,11 @@ def fold(model: tf.keras.Model) -> Folded:
         ValueError: if nothing of the model can be folded.
     """
     fields: Any = getattr(model, FIELDS, None)
-    layers = FIRST_LAYERS.get(type(model), ())
-    if "tower" in layers and not model.tower.units:
-        layers = tuple(name for name in layers if name != "tower")
+    layers = tuple(
+        name
+        for name in FIRST_LAYERS.get(type(model), ())
+        if name != "tower" or _starts_dense(model.tower)
+    )
     if not isinstance(fields, FusedFieldEmbeddings) or not layers:
         raise _cannot_fold(f"a {type(model).__name__} without these")
     if model.compute_dtype != "float32":
@@ -304,10 +308,15 @@ def _entries(group: FusedCodeLookupEmbedding, table: str) -> np.ndarray:
     return shares.reshape(codes * size, -1)
 
 
+def _starts_dense(tower: MLP) -> bool:
+    """Whether a tower has a first layer, which is not of low rank."""
+    return isinstance(next(iter(tower.dense_layers), None), _DENSE)
+
+
 def _cannot_fold(received: str) -> ValueError:
     return ValueError(
         '`fold` must be False or "auto" but for a DCNv2, DIN, DeepFM, GDCN or '
-        "PNN that computes in float32, has a tower or cross layers, and is "
-        "exported with fused tables of codes whose codebooks have up to "
+        "PNN that computes in float32, has cross layers or a tower of full "
+        "rank, and is exported with fused tables of codes whose codebooks have up to "
         f"{MAX_CODEBOOK_SIZE} entries. Received: {received}"
     )

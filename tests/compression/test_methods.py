@@ -207,8 +207,9 @@ def test_bad_settings(make, words):
 
 
 def test_pruning_leaves_other_orders_alone(model, data):
+    rows = {"users": USERS, "items": ITEMS}
     turned = data.map(
-        lambda x, y: ({n: USERS - 1 - ids for n, ids in x.items()}, y)
+        lambda x, y: ({n: rows[n] - 1 - x[n] for n in rows}, y)
     )
     with pytest.raises(ValueError, match="ratio 1.0"):
         mec_tf.plan(
