@@ -3,17 +3,26 @@
     python -m benchmarks.training --output training.json
 
 One table serves all id columns of a small ranking model. Steps of each variant
-are timed in turn, round by round, and medians are compared: `ratio` is the time
-of a step over that of `reference`, at the same number of rows.
+are timed in turn, round by round, and medians are compared:
 
 - `keras_adam`: `tf.keras.layers.Embedding` with Keras' Adam, which walks the
-  whole table each step.
+  whole table each step; left out above `--plain_limit` rows, which would take
+  12 bytes a number for its moments and updates.
 - `lazy`: a full-precision table with `LazyAdam`.
 - `quantized`: `ProductQuantizedEmbedding` with `LazyAdam`.
+
+`per_second` counts examples. `ratio` is the time of a step over that of
+`keras_adam`, `ratio_to_lazy` over that of `lazy`, of as many rows; `growth`
+over that of the same variant with the fewest of `--rows`, which takes its turn
+in each round. Below 1 is faster. `--rows 100000,1000000,4000000,10000000`
+needs 11 GB of memory.
 """
 
+import gc
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,108 +30,170 @@ from absl import app, flags
 
 import mec_tf
 from benchmarks.environment import peak_rss, write_rows
+from benchmarks.lookup import draw_ids
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("rows", ["100000", "1000000"], "Rows of the table.")
-flags.DEFINE_integer("dim", 40, "Width of a vector.")
-flags.DEFINE_integer("batch", 4096, "Examples a step.")
-flags.DEFINE_integer("columns", 26, "Id columns of an example.")
-flags.DEFINE_integer("subspaces", 2, "Codes a row.")
-flags.DEFINE_list("variants", ["keras_adam", "lazy", "quantized"], "To time.")
-flags.DEFINE_integer("rounds", 7, "Timed steps of each variant.")
-flags.DEFINE_string("output", None, "Result file, JSON.", required=True)
+PLAIN, LAZY, QUANTIZED = "keras_adam", "lazy", "quantized"
+VARIANTS = (PLAIN, LAZY, QUANTIZED)
+# Different ids each step: a table is larger than the cache.
+BATCHES = 4
+WARM_UP = 3
 
-REFERENCES = {"quantized": ("keras_adam", "lazy"), "lazy": ("keras_adam",)}
+Step = Callable[[], float]
+Batches = list[tuple[np.ndarray, np.ndarray]]
 
 
-def make_table(variant: str, rows: int) -> tf.keras.layers.Layer:
-    dim = FLAGS.dim
-    if variant == "keras_adam":
+def define_flags() -> None:
+    flags.DEFINE_list("rows", ["100000", "1000000"], "Rows of the table.")
+    flags.DEFINE_integer("dim", 40, "Width of a vector.")
+    flags.DEFINE_integer("batch", 4096, "Examples a step.")
+    flags.DEFINE_integer("columns", 26, "Id columns of an example.")
+    flags.DEFINE_integer("subspaces", 2, "Codes a row.")
+    flags.DEFINE_integer("plain_limit", 4_000_000, "Most rows of keras_adam.")
+    flags.DEFINE_integer("rounds", 9, "Timed steps of each variant.")
+    flags.DEFINE_string("output", None, "Result file, JSON.", required=True)
+
+
+def make_table(
+    variant: str, rows: int, dim: int, subspaces: int
+) -> tf.keras.layers.Layer:
+    if variant == PLAIN:
         return tf.keras.layers.Embedding(rows, dim)
-    if variant == "lazy":
+    if variant == LAZY:
         return mec_tf.layers.TableEmbedding(rows, dim)
-    return mec_tf.layers.ProductQuantizedEmbedding(rows, dim, FLAGS.subspaces)
+    return mec_tf.layers.ProductQuantizedEmbedding(rows, dim, subspaces)
 
 
-def make_step(variant: str, rows: int, ids: np.ndarray, labels: np.ndarray):
-    """A function that runs one step, compiled and warm."""
+def make_step(
+    variant: str, rows: int, dim: int, subspaces: int, batches: Batches
+) -> Step:
+    """A function that runs one step and returns its seconds; warm."""
+    columns = batches[0][0].shape[1]
     model = tf.keras.Sequential(
         [
-            make_table(variant, rows),
+            tf.keras.Input((columns,), dtype=tf.int32),
+            make_table(variant, rows, dim, subspaces),
             tf.keras.layers.Flatten(),
             tf.keras.layers.Dense(128, activation="relu"),
             tf.keras.layers.Dense(1),
         ]
     )
-    adam = variant == "keras_adam"
-    optimizer = tf.keras.optimizers.Adam if adam else mec_tf.optimizers.LazyAdam
+    plain = variant == PLAIN
+    optimizer = (
+        tf.keras.optimizers.Adam if plain else mec_tf.optimizers.LazyAdam
+    )
     model.compile(
         optimizer(1e-3), tf.keras.losses.BinaryCrossentropy(from_logits=True)
     )
+    done = 0
 
     def step() -> float:
+        nonlocal done
+        batch = batches[done % len(batches)]
+        done += 1
         started = time.perf_counter()
-        model.train_on_batch(ids, labels)
+        model.train_on_batch(*batch)
         return time.perf_counter() - started
 
-    for _ in range(3):
+    for _ in range(WARM_UP):
         step()
     return step
 
 
-def zipf_ids(rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Ids `[batch, columns]`, by popularity as in clicks: Zipf, 1.2."""
-    shape = (FLAGS.batch, FLAGS.columns)
-    ranks = rng.zipf(1.2, shape) - 1
-    spread = np.where(ranks < rows, ranks, rng.integers(0, rows, shape))
-    return spread.astype(np.int32)
-
-
-def measure(rows: int) -> list[dict]:
+def make_batches(rows: int, batch: int, columns: int) -> Batches:
+    """Ids by popularity as in clicks, and labels."""
     rng = np.random.default_rng(0)
-    ids = zipf_ids(rows, rng)
-    labels = rng.integers(0, 2, (FLAGS.batch, 1)).astype(np.float32)
-    steps = {v: make_step(v, rows, ids, labels) for v in FLAGS.variants}
-    times: dict[str, list[float]] = {variant: [] for variant in steps}
-    for _ in range(FLAGS.rounds):
-        for variant, step in steps.items():
-            times[variant].append(step())
-    medians = {v: statistics.median(t) for v, t in times.items()}
-    results = []
-    for variant, seconds in medians.items():
-        for reference in REFERENCES.get(variant, ()):
-            if reference not in medians:
+    return [
+        (
+            draw_ids("zipf", rows, (batch, columns), rng),
+            rng.integers(0, 2, (batch, 1)).astype(np.float32),
+        )
+        for _ in range(BATCHES)
+    ]
+
+
+def measure(
+    rows: int,
+    smallest: int,
+    dim: int,
+    batch: int,
+    columns: int,
+    subspaces: int,
+    plain_limit: int,
+    rounds: int,
+) -> list[dict[str, Any]]:
+    """Rows of the result, of one number of table rows."""
+    steps: dict[tuple[int, str], Step] = {}
+    unique = 0
+    for size in dict.fromkeys((rows, smallest)):
+        batches = make_batches(size, batch, columns)
+        unique = unique or len(np.unique(batches[0][0]))
+        for variant in VARIANTS:
+            if variant == PLAIN and rows > plain_limit:
                 continue
-            results.append(
-                {
-                    "rows": rows,
-                    "dim": FLAGS.dim,
-                    "batch": FLAGS.batch,
-                    "columns": FLAGS.columns,
-                    "unique_ids": len(np.unique(ids)),
-                    "variant": variant,
-                    "reference": reference,
-                    "seconds_a_step": round(seconds, 5),
-                    "per_second": round(FLAGS.batch / seconds, 1),
-                    "ratio": round(seconds / medians[reference], 3),
-                    "peak_rss": peak_rss(),
-                }
+            steps[size, variant] = make_step(
+                variant, size, dim, subspaces, batches
             )
+    times: dict[tuple[int, str], list[float]] = {key: [] for key in steps}
+    for _ in range(rounds):
+        for key, step in steps.items():
+            times[key].append(step())
+    medians = {key: statistics.median(t) for key, t in times.items()}
+
+    def against(seconds: float, size: int, variant: str) -> float | None:
+        other = medians.get((size, variant))
+        return round(seconds / other, 3) if other else None
+
+    return [
+        {
+            "rows": rows,
+            "dim": dim,
+            "batch": batch,
+            "columns": columns,
+            "unique_ids": unique,
+            "variant": variant,
+            "seconds_a_step": round(seconds, 5),
+            "per_second": round(batch / seconds, 1),
+            "ratio": against(seconds, rows, PLAIN),
+            "ratio_to_lazy": against(seconds, rows, LAZY),
+            "growth": against(seconds, smallest, variant),
+            "peak_rss": peak_rss(),
+        }
+        for (size, variant), seconds in medians.items()
+        if size == rows
+    ]
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    found: list[dict[str, Any]] = []
+    sizes = [int(rows) for rows in FLAGS.rows]
+    for size in sizes:
+        fresh = measure(
+            size,
+            min(sizes),
+            FLAGS.dim,
+            FLAGS.batch,
+            FLAGS.columns,
+            FLAGS.subspaces,
+            FLAGS.plain_limit,
+            FLAGS.rounds,
+        )
+        for row in fresh:
             print(
-                f"{rows:>10,} rows: {variant} {1e3 * seconds:.1f} ms a step, "
-                f"{results[-1]['ratio']:.2f} of {reference}",
+                f"{row['rows']:>10,} rows: {row['variant']:<11}"
+                f"{1e3 * row['seconds_a_step']:8.1f} ms a step, "
+                f"{row['ratio']} of keras_adam, {row['ratio_to_lazy']} of "
+                f"lazy, {row['growth']} of {min(sizes):,} rows",
                 flush=True,
             )
-    return results
-
-
-def main(argv):
-    del argv
-    rows = []
-    for size in FLAGS.rows:
-        rows += measure(int(size))
-        write_rows(FLAGS.output, rows)
+        found += fresh
+        write_rows(FLAGS.output, found)
+        # Or the next tables would be made beside these.
+        tf.keras.backend.clear_session()
+        gc.collect()
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -2,18 +2,15 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 import mec_tf
-
-SOURCE = pathlib.Path(__file__).parent / "c" / "predict.c"
+from benchmarks.serve_c import build, write_requests
 
 # Refuses the package, though it is installed.
 BARE_PYTHON = """
@@ -85,49 +82,17 @@ def test_fresh_python_without_the_package(exported, tmp_path, model, raw_batch):
 
 
 @pytest.fixture(scope="module")
-def predict(tmp_path_factory):
+def serve(tmp_path_factory):
     """The compiled C program; gcc is a requirement of the test suite."""
-    program = tmp_path_factory.mktemp("c") / "predict"
-    libraries = tf.sysconfig.get_lib()
-    compiler = subprocess.run(
-        [
-            "gcc",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            f"-I{tf.sysconfig.get_include()}",
-            str(SOURCE),
-            "-o",
-            str(program),
-            f"-L{libraries}",
-            "-l:libtensorflow_cc.so.2",
-            "-l:libtensorflow_framework.so.2",
-            f"-Wl,-rpath,{libraries}",
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert compiler.returncode == 0, compiler.stderr
-    return program
+    return build(tmp_path_factory.mktemp("c"))
 
 
-def run_c(program, path, signature, batch):
-    """The program's answers; every tensor is looked up by its signature."""
-    # The meta graph says which graph tensor an input's name stands for.
-    saved = saved_model_pb2.SavedModel()
-    saved.ParseFromString((pathlib.Path(path) / "saved_model.pb").read_bytes())
-    definition = saved.meta_graphs[0].signature_def[signature]
-    (output,) = definition.outputs.values()
-    lists = as_lists(batch)
-    arguments = []
-    for name, values in lists.items():
-        tensor = definition.inputs[name]
-        dtype = tf.as_dtype(tensor.dtype)
-        kind = "float" if dtype == tf.float32 else dtype.name
-        arguments += [tensor.name, kind, *map(str, values)]
-    rows = len(next(iter(lists.values())))
+def run_c(program, folder, path, signature, batch):
+    """The program's answers, all rows at once."""
+    values = {name: tensor.numpy() for name, tensor in batch.items()}
+    requests = write_requests(folder, path, values, signature)
     child = subprocess.run(
-        [str(program), str(path), str(rows), output.name, *arguments],
+        [str(program), str(path), str(requests), "--print"],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
@@ -136,14 +101,32 @@ def run_c(program, path, signature, batch):
     return np.array(child.stdout.split(), np.float32)
 
 
-def test_c_program(exported, predict, model, raw_batch):
+def test_c_program(exported, serve, model, raw_batch, tmp_path):
     raw, ids = raw_batch
     expected = tf.sigmoid(model(ids)).numpy().ravel()
-    found = run_c(predict, exported.path, "serving_default", raw)
+    found = run_c(
+        serve, tmp_path / "requests", exported.path, "serving_default", raw
+    )
     np.testing.assert_allclose(found, expected, atol=1e-6)
     by_name = {exported.inputs[name]: values for name, values in ids.items()}
-    found = run_c(predict, exported.path, "ids", by_name)
+    found = run_c(serve, tmp_path / "requests", exported.path, "ids", by_name)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     last = {name: values[-1:] for name, values in by_name.items()}
-    found = run_c(predict, exported.path, "ids", last)
+    found = run_c(serve, tmp_path / "requests", exported.path, "ids", last)
     np.testing.assert_allclose(found, expected[-1:], atol=1e-6)
+
+
+def test_c_program_runs_variants(serve, tmp_path, model, raw_batch):
+    _, ids = raw_batch
+    report = mec_tf.export.save(
+        model,
+        tmp_path / "1",
+        activation="sigmoid",
+        jit_compile=True,
+        float_storage="float16",
+        warmup=(),
+    )
+    expected = tf.sigmoid(model(ids)).numpy().ravel()
+    by_name = {report.inputs[name]: values for name, values in ids.items()}
+    found = run_c(serve, tmp_path / "requests", report.path, "ids", by_name)
+    np.testing.assert_allclose(found, expected, atol=5e-3)
