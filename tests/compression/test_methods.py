@@ -208,9 +208,7 @@ def test_bad_settings(make, words):
 
 def test_pruning_leaves_other_orders_alone(model, data):
     rows = {"users": USERS, "items": ITEMS}
-    turned = data.map(
-        lambda x, y: ({n: rows[n] - 1 - x[n] for n in rows}, y)
-    )
+    turned = data.map(lambda x, y: ({n: rows[n] - 1 - x[n] for n in rows}, y))
     with pytest.raises(ValueError, match="ratio 1.0"):
         mec_tf.plan(
             model, turned, policy=CompressionPolicy(method="prune", ratio=3)
