@@ -8,7 +8,9 @@ Writes DeepFM and DCNv2 as SavedModels and serves them by the C program of
 - `Embedding`: a `tf.keras.layers.Embedding` for each field;
 - `full, fused`: full precision, looked up together;
 - `compressed`: codes and float16 codebooks for each field;
-- `compressed, fused`: those, looked up together.
+- `compressed, fused`: those, looked up together;
+- `compressed, folded`: and the first layers' products precomputed, for
+  requests of few rows.
 
 All variants of a model are loaded at once, each in a process of its own, and
 asked in turn, round by round; medians of the rounds are compared. `ratio` is
@@ -113,8 +115,8 @@ def define_flags() -> None:
 
 
 def codes(layout: str, rows: int, dim: int, additive: int, seed: int):
-    """A table of random codes, float16 codebooks."""
-    quantizer, _, shape = layout.partition(":")
+    """A table of random codes."""
+    quantizer, shape, *dtype = layout.split(":")
     num_codes, size = (int(part) for part in shape.split("x"))
     if quantizer == "residual":
         entry = additive = dim + additive
@@ -122,7 +124,8 @@ def codes(layout: str, rows: int, dim: int, additive: int, seed: int):
         entry = dim // num_codes + additive
     else:
         raise ValueError(
-            '`layouts` must be "product:MxK" or "residual:MxK". '
+            '`layouts` must be "product:MxK" or "residual:MxK", and ":float32" '
+            "where codebooks are. "
             f"Received: {layout!r}"
         )
     size = min(size, rows)
@@ -132,7 +135,7 @@ def codes(layout: str, rows: int, dim: int, additive: int, seed: int):
         rng.integers(0, size, (rows, num_codes), np.uint16),
         rng.normal(0, 0.01, (num_codes, size, entry)),
         additive_dim=additive,
-        codebook_dtype="float16",
+        codebook_dtype=dtype[0] if dtype else "float16",
         bit_packed=settings.bit_packed,
     )
 
@@ -207,14 +210,16 @@ def write_model(
     """Writes one SavedModel; holds its tables once."""
     model = make_model(name, variant, setup)
     if variant.startswith("compressed"):
-        fuse = variant.endswith("fused")
-        mec_tf.export.save(model, folder, fuse=fuse)
+        fuse, fold = variant != "compressed", variant.endswith("folded")
+        mec_tf.export.save(model, folder, fuse=fuse, fold=fold)
     else:
         served = Served(model, setup.names)
         tf.saved_model.save(served, folder, {"ids": served.signature})
 
 
-VARIANTS = (REFERENCE, FUSED, "compressed", "compressed, fused")
+VARIANTS = (
+    REFERENCE, FUSED, "compressed", "compressed, fused", "compressed, folded",
+)  # fmt: skip
 
 
 def measure(

@@ -18,7 +18,7 @@ model.keras, codes.safetensors (the tables, for other models) and serving/1,
 which TensorFlow Serving loads.
 """
 
-GRID = {"embedding_l2": (0.001, 0.01), "learning_rate": (0.001, 0.002)}
+GRID = {"embedding_l2": (0.01, 0.1), "learning_rate": (0.001, 0.002)}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:

@@ -1,6 +1,7 @@
 """The embedding tables of a model, those of one layout looked up at once."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,6 +13,7 @@ from mec_tf.layers.fused_code_lookup_embedding import (
 )
 from mec_tf.layers.fused_table_embedding import FusedTableEmbedding
 from mec_tf.layers.fused_tables import FusedTables
+from mec_tf.layers.fused_tiers import FusedTiers, can_split, whole_tiers
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
 
 KINDS: dict[str, type[FusedTables]] = {
@@ -26,16 +28,19 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
 
     Tables of one layout (`CodeLookupEmbedding`s alike but for their rows,
     `TableEmbedding`s of one width) stand in one variable each for rows and
-    codebooks, and are looked up by one gather each. Answers equal those of
-    the separate tables bit for bit, and take as many bytes. Other tables
-    (rotated or masked ones, those still in training) stay single. Made from a
-    built layer, by `from_fields`.
+    codebooks, and are looked up by one gather each; so do the tiers of
+    `TieredEmbedding`s, each as a table. Answers equal those of the separate
+    tables bit for bit, and take as many bytes. Other tables (rotated or
+    masked ones, those still in training) stay single. Made from a built
+    layer, by `from_fields`.
 
     Args:
         fields: `{feature: table name}`.
         groups: `{name: fused tables}`; a table's name is in one group.
         tables: `{table name: embedding layer}`, those that are single.
             Default: none.
+        tiers: settings of tables whose tiers stand apart, as `FusedTiers`
+            takes them; the tiers are named as tables. Default: none.
         **kwargs: of `tf.keras.layers.Layer`.
 
     Input shape: a dict of integer ids `{feature: [batch, ...]}`. Features
@@ -60,13 +65,21 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         fields: Mapping[str, str],
         groups: Mapping[str, FusedTables],
         tables: Mapping[str, tf.keras.layers.Layer] | None = None,
+        tiers: Sequence[Mapping[str, Any]] = (),
         **kwargs: Any,
     ):
         tables = dict(tables or {})
+        apart = {
+            f"{table['name']}/{place}": table["name"]
+            for table in tiers
+            for place in range(len(table["tier_rows"]))
+        }
         owners = {n: key for key, group in groups.items() for n in group.names}
         count = sum(len(group.names) for group in groups.values())
-        known = {*owners, *tables}
-        if set(fields.values()) != known or len(known) < count + len(tables):
+        held = {*owners, *tables}
+        known = {apart.get(name, name) for name in held}
+        complete = held >= set(apart) and len(held) == count + len(tables)
+        if set(fields.values()) != known or not complete:
             raise ValueError(
                 "`fields` must name a feature for every table of `groups` and "
                 "`tables`, and only those. Received: "
@@ -78,12 +91,24 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         self.groups = dict(groups)
         self.tables = tables
         self._owners = owners
+        self.tiers = None
+        if tiers:
+            width = next(iter([*groups.values(), *tables.values()])).output_dim
+            self.tiers = FusedTiers(tiers, width)
 
     @classmethod
     def from_fields(cls, layer: FieldEmbeddings) -> "FusedFieldEmbeddings":
         """A built layer of copies, which answers as a built one."""
         alike: dict[tuple[Any, ...], dict[str, Any]] = {}
+        parts, tiers = {}, []
         for name, table in layer.tables.items():
+            parts[name] = table
+            if can_split(table):
+                del parts[name]
+                tiers.append(FusedTiers.settings(name, table))
+                for place, tier in enumerate(whole_tiers(table)):
+                    parts[f"{name}/{place}"] = tier
+        for name, table in parts.items():
             for kind, group in KINDS.items():
                 layout = group.layout(table)
                 if layout is not None:
@@ -99,7 +124,7 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
                     tables, name=f"fused_{group_name}", dtype=policy
                 )
         fused = {name for group in groups.values() for name in group.names}
-        singles = {n: t for n, t in layer.tables.items() if n not in fused}
+        singles = {n: t for n, t in parts.items() if n not in fused}
         made = cls(
             layer.fields,
             groups,
@@ -107,6 +132,7 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
                 n: type(t).from_config(t.get_config())
                 for n, t in singles.items()
             },
+            tiers,
             name=layer.name,
             dtype=layer.dtype_policy.name,
         )
@@ -121,7 +147,8 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         # Some feature's shape will do: a table sees ids of any shape.
         shapes = dict.fromkeys(self.tables, (None,))
         if input_shape:
-            shapes.update({t: input_shape[f] for f, t in self.fields.items()})
+            given = {t: input_shape[f] for f, t in self.fields.items()}
+            shapes.update({t: s for t, s in given.items() if t in shapes})
         for name, table in self.tables.items():
             build_inner(table, shapes[name])
         self.built = True
@@ -138,25 +165,114 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """As `FieldEmbeddings.stacked`."""
         check_features(inputs, self.fields)
-        batches = self._batches(inputs, features)
+        tiered = [n for n in features if self._tier_names(n)]
+        given = dict(inputs)
+        if tiered:
+            found = self._split(given, tiered)
+        apart = [m for n in features for m in self._tier_names(n) or [n]]
+        parts, order = [], []
+        for (key, *_), batch in self._batches(given, apart).items():
+            if key in self.groups:
+                part = self._fused(key, given, batch)
+            else:
+                table = self._table(batch[0])
+                part = self.tables[table](given[batch[0]])[..., None, :]
+            parts.append(tf.cast(part, dtype))
+            order += batch
+        if tiered:
+            parts.append(tf.zeros_like(parts[0][..., :1, :]))
+        side = parts[0] if len(parts) == 1 else tf.concat(parts, axis=-2)
+        if tiered:
+            places = self._places(features, tiered, order, *found)
+            rank = len(places.shape) - 1
+            side = tf.gather(side, places, axis=rank, batch_dims=rank)
+        elif order != list(features):
+            places = [order.index(name) for name in features]
+            side = tf.gather(side, places, axis=-2)
         others = [name for name in self.fields if name not in features]
         vectors = self._look_up(inputs, others)
-        (key, *_), batch = next(iter(batches.items()))
-        if len(batches) == 1 and key in self.groups:
-            side = tf.cast(self._fused(key, inputs, batch), dtype)
-        else:
-            found = self._look_up(inputs, features)
-            rows = [tf.cast(found[name], dtype) for name in features]
-            side = tf.stack(rows, axis=-2)
         return side, {n: tf.cast(v, dtype) for n, v in vectors.items()}
+
+    def _table(self, feature: str) -> str:
+        """The table of a feature, or the tier of a tier's feature."""
+        if feature in self.fields:
+            return self.fields[feature]
+        name, _, place = feature.rpartition("/")
+        return f"{self.fields[name]}/{place}"
+
+    def _tier_names(self, feature: str) -> list[str]:
+        """A feature for each tier of a tiered table; else none."""
+        table = self.fields[feature]
+        if self.tiers is None or table not in self.tiers.names:
+            return []
+        count = len(self.tiers.members(table))
+        return [f"{feature}/{place}" for place in range(count)]
+
+    def _split(
+        self, inputs: dict[str, Any], features: Sequence[str]
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Adds the ids of tiers to the inputs; says which one counts."""
+        assert self.tiers is not None
+        tables = [self.fields[name] for name in features]
+        parts, tier, valid = self.tiers.split(
+            stack_ids(inputs, features), tables
+        )
+        for place, part in enumerate(parts):
+            rows = tf.unstack(part, num=len(features), axis=-1)
+            for name, own in zip(features, rows, strict=True):
+                inputs[f"{name}/{place}"] = own
+        return tier, valid
+
+    def _places(
+        self,
+        features: Sequence[str],
+        tiered: Sequence[str],
+        order: Sequence[str],
+        tier: tf.Tensor,
+        valid: tf.Tensor | None,
+    ) -> tf.Tensor:
+        """Where each feature's vector is, `[..., n]`; a zero one is last."""
+        at = {name: place for place, name in enumerate(order)}
+        held = [[at[m] for m in self._tier_names(n)] for n in tiered]
+        places = tf.zeros_like(tier)
+        for step in range(max(map(len, held))):
+            here = [own[min(step, len(own) - 1)] for own in held]
+            chosen = tf.constant(here, tier.dtype)
+            places = tf.where(tf.equal(tier, step), chosen, places)
+        if valid is not None:
+            places = tf.where(valid, places, len(order))
+        plain = [name for name in features if name not in tiered]
+        fixed = tf.constant([at[name] for name in plain], places.dtype)
+        shape = tf.concat([tf.shape(places)[:-1], [len(plain)]], axis=0)
+        joined = tf.concat([tf.broadcast_to(fixed, shape), places], axis=-1)
+        sides = [*plain, *tiered]
+        return tf.gather(joined, [sides.index(n) for n in features], axis=-1)
+
+    def _tiered(self, feature: str, ids: Any) -> tf.Tensor:
+        """Vectors of one feature of a tiered table."""
+        inputs = {feature: ids}
+        tier, valid = self._split(inputs, [feature])
+        members = self._tier_names(feature)
+        found = self._look_up({m: inputs[m] for m in members}, members)
+        vectors = found[members[0]]
+        for place, name in enumerate(members[1:], start=1):
+            vectors = tf.where(tf.equal(tier, place), found[name], vectors)
+        if valid is None:
+            return vectors
+        return id_rules.zero_out(vectors, valid[..., 0])
 
     def _look_up(
         self, inputs: Mapping[str, Any], features: Sequence[str]
     ) -> dict[str, Any]:
         found = {}
-        for (key, *_), batch in self._batches(inputs, features).items():
+        for name in features:
+            if name in self.fields and self._tier_names(name):
+                look = functools.partial(self._tiered, name)
+                found[name] = _on_flat_values(look, inputs[name])
+        rest = [name for name in features if name not in found]
+        for (key, *_), batch in self._batches(inputs, rest).items():
             if key not in self.groups:
-                table = self.tables[self.fields[batch[0]]]
+                table = self.tables[self._table(batch[0])]
                 found[batch[0]] = table(inputs[batch[0]])
             elif isinstance(inputs[batch[0]], tf.RaggedTensor):
                 found[batch[0]] = tf.ragged.map_flat_values(
@@ -177,7 +293,7 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         """Features that one lookup serves, by (group, shape or feature)."""
         batches: dict[tuple[Any, ...], list[str]] = {}
         for name in features:
-            group = self._owners.get(self.fields[name])
+            group = self._owners.get(self._table(name))
             shape = tf.TensorShape(inputs[name].shape)
             alone = (
                 group is None
@@ -193,7 +309,7 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         self, key: str, inputs: Mapping[str, Any], features: Sequence[str]
     ) -> tf.Tensor:
         """Vectors `[..., features, width]` of one group's features."""
-        names = [self.fields[name] for name in features]
+        names = [self._table(name) for name in features]
         return self.groups[key].vectors(stack_ids(inputs, features), names)
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
@@ -201,8 +317,11 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
             **{n: self.groups[key] for n, key in self._owners.items()},
             **self.tables,
         }
+        apart = self.tiers.names if self.tiers else ()
         return {
-            feature: holders[table].compute_output_shape(input_shape[feature])
+            feature: holders[
+                f"{table}/0" if table in apart else table
+            ].compute_output_shape(input_shape[feature])
             for feature, table in self.fields.items()
         }
 
@@ -212,6 +331,7 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
             fields=dict(self.fields),
             groups={n: serialize_unbuilt(g) for n, g in self.groups.items()},
             tables={n: serialize_unbuilt(t) for n, t in self.tables.items()},
+            tiers=self.tiers.tables if self.tiers else [],
         )
         return config
 
@@ -225,6 +345,12 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
             for key in ("groups", "tables")
         }
         return cls(**{**config, **layers})
+
+
+def _on_flat_values(function: Callable[[Any], tf.Tensor], ids: Any) -> Any:
+    if isinstance(ids, tf.RaggedTensor):
+        return tf.ragged.map_flat_values(function, ids)
+    return function(ids)
 
 
 def stack_ids(inputs: Mapping[str, Any], features: Sequence[str]) -> tf.Tensor:

@@ -1,5 +1,7 @@
 """`compress` and `plan` on small models."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -143,6 +145,39 @@ def test_explicit_settings_win():
     assert plan["users"].bytes_after == 100 * 3 + 4 * 32 * 4 * 4
     assert plan["first_order"].bytes_after == USERS * 4
     assert "policy" in plan["first_order"].reason
+
+
+def test_a_given_plan_is_followed(monkeypatch):
+    model = trained()
+    policy = mec_tf.CompressionPolicy(ratio=8)
+    plan = mec_tf.plan(model, dataset(), policy=policy)
+    monkeypatch.delattr("mec_tf.compression.compress.make_plan")
+    result = mec_tf.compress(
+        model, dataset(), policy=policy, plan=plan, epochs=0, verbose=0
+    )
+    assert result.plan is plan
+    assert result.report.bytes_after == plan.bytes_after
+    part = dataclasses.replace(plan, tables=plan.tables[1:])
+    with pytest.raises(ValueError, match="`plan` must be of the tables"):
+        mec_tf.compress(model, dataset(), plan=part, verbose=0)
+
+
+def test_one_measurement_serves_several_plans(monkeypatch):
+    model = trained()
+    tables = mec_tf.compression.find_tables(model)
+    counts = {table.path: np.arange(table.rows)[::-1] for table in tables}
+    measured = {}
+    policies = [mec_tf.CompressionPolicy(ratio=ratio) for ratio in (4, 8)]
+    first, _ = (
+        mec_tf.compression.make_plan(tables, policy, counts, measured=measured)
+        for policy in policies
+    )
+    assert {path for path, _ in measured} == {t.path for t in tables}
+    monkeypatch.setattr("mec_tf.compression.methods.codes.measured_codes", None)
+    again = mec_tf.compression.make_plan(
+        tables, policies[0], counts, measured=measured
+    )
+    assert again == first
 
 
 def test_counting_pass_equals_numpy():

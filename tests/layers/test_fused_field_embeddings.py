@@ -13,7 +13,9 @@ from mec_tf.layers import (
     FusedTableEmbedding,
     ProductQuantizedEmbedding,
     TableEmbedding,
+    TieredEmbedding,
 )
+from mec_tf.layers.nesting import build_inner
 from tests.harness import assert_identical, raw_variable, run_layer_test
 
 RNG = np.random.default_rng(0)
@@ -162,6 +164,100 @@ def test_other_tables_stay_single():
     before = fused(inputs)["exact"].numpy()
     raw_variable(tables["exact"].embeddings).assign(np.zeros((9, WIDTH)))
     np.testing.assert_array_equal(fused(inputs)["exact"], before)
+
+
+def tiered(rows, stored=None, sizes=(3,), **config):
+    """A table of tiers: two codes a row, then one; then exact rows."""
+    stored = stored or rows
+    makers = [
+        lambda n: codes(n, size=2, subspaces=2),
+        lambda n: codes(n, size=2, subspaces=1),
+        exact,
+    ]
+    sizes = [*sizes, stored - sum(sizes)]
+    tiers = [make(n) for make, n in zip(makers, sizes, strict=False)]
+    private = None if stored == rows else stored
+    layer = TieredEmbedding(rows, WIDTH, tiers, private_rows=private, **config)
+    layer.build()
+    return layer
+
+
+TIERED = {
+    "plain": codes(9, size=2, subspaces=1),
+    "two": tiered(9),
+    "three": tiered(12, sizes=(2, 4)),
+    "shared": tiered(20, stored=8, oov=12),
+    "row": tiered(11, oov=10),
+    "another": tiered(7, stored=5),
+}
+
+
+def test_tiers_stand_as_tables():
+    layer = FieldEmbeddings(TIERED, {**{n: n for n in TIERED}, "x": "two"})
+    layer.build()
+    fused = FusedFieldEmbeddings.from_fields(layer)
+    assert sorted(len(g.names) for g in fused.groups.values()) == [5, 6]
+    assert list(fused.tables) == ["three/2"]
+    inputs = {n: RNG.permutation(IDS) for n in layer.fields}
+    same_answers(layer, fused, inputs)
+    inputs["two"] = inputs["two"].reshape(2, -1).astype("int32")
+    same_answers(layer, fused, inputs)
+    assert sum(map(layer_bytes, fused.groups.values())) + layer_bytes(
+        fused.tables["three/2"]
+    ) == sum(map(layer_bytes, TIERED.values()))
+    whole = sum(t.input_dim for t in TIERED.values())
+    holders = [*fused.groups.values(), *fused.tables.values()]
+    assert sum(t.input_dim for t in holders) == whole
+    copy = FusedFieldEmbeddings.from_config(fused.get_config())
+    build_inner(copy)
+    copy.set_weights(fused.get_weights())
+    same_answers(layer, copy, inputs)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [list(TIERED), ["two"], ["row", "plain"], ["plain"], ["another", "three"]],
+)
+def test_stacked_vectors_of_tiers(features):
+    layer = FieldEmbeddings(TIERED)
+    layer.build()
+    fused = FusedFieldEmbeddings.from_fields(layer)
+    inputs = {n: RNG.permutation(IDS) for n in TIERED}
+
+    @tf.function
+    def stacked(inputs):
+        return fused.stacked(inputs, features, "float32")
+
+    expected, rest = layer.stacked(inputs, features, "float32")
+    for side, others in (
+        stacked(inputs),
+        fused.stacked(inputs, features, "float32"),
+    ):
+        assert_identical(side, expected)
+        assert set(others) == set(TIERED) - set(features)
+        assert_identical(others, {name: rest[name] for name in others})
+
+
+def test_ragged_ids_of_tiers():
+    layer = FieldEmbeddings(TIERED)
+    layer.build()
+    fused = FusedFieldEmbeddings.from_fields(layer)
+    ragged = tf.RaggedTensor.from_row_lengths(IDS, [3, 0, len(IDS) - 3])
+    inputs = dict.fromkeys(TIERED, ragged)
+    answers, expected = fused(inputs), layer(inputs)
+    for name in TIERED:
+        assert_identical(answers[name].values, expected[name].values)
+
+
+def test_tiers_that_cannot_stand_apart():
+    tables = {
+        "masked": tiered(9, mask_zero=True),
+        "checked": tiered(9, oov="error"),
+    }
+    layer = FieldEmbeddings(tables)
+    layer.build()
+    fused = FusedFieldEmbeddings.from_fields(layer)
+    assert set(fused.tables) == set(tables) and fused.tiers is None
 
 
 def test_sequences_and_ragged_ids():
