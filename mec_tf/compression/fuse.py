@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mec_tf.compression.rebuild import carry_weights
+from mec_tf.compression.carry_weights import carry_weights
 from mec_tf.layers import FieldEmbeddings, FusedFieldEmbeddings
 
 FIELDS = "field_embeddings"

@@ -22,6 +22,11 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression import tables as finding
+from mec_tf.compression.carry_weights import (
+    cannot_copy,
+    carry_vocabularies,
+    carry_weights,
+)
 from mec_tf.layers import MLP, LowRankDense
 
 Layer: TypeAlias = tf.keras.layers.Layer
@@ -57,7 +62,7 @@ def rebuild(
         copy = made.copy(model, "", by_place=False)
     else:
         copy = made.put(model_fn(), "", by_place=False)
-    _carry_vocabularies(model, copy)
+    carry_vocabularies(model, copy)
     build(copy, batch)
     source = model if weights_from is None else weights_from
     carry_weights(source, copy, set(made.first_path), learned=carry)
@@ -142,7 +147,7 @@ class _Replacer:
                 inputs=clone.inputs, outputs=clone.outputs, name=graph.name
             )
         except TypeError as error:
-            raise _cannot_copy(str(error)) from error
+            raise cannot_copy(str(error)) from error
 
     def _swapped(self, layer: Layer, prefix: str) -> Layer:
         """`layer`, of an unbuilt copy, with its own tables replaced."""
@@ -222,7 +227,7 @@ def unbuilt_copy(layer: Layer) -> Layer:
             return type(layer)()
         except Exception as error:
             reasons.append(str(error).strip().split("\n")[0])
-    raise _cannot_copy(
+    raise cannot_copy(
         f"{type(layer).__name__} can be made neither from its get_config() "
         f"nor without arguments ({'; '.join(reasons)})"
     )
@@ -252,74 +257,7 @@ def check_copy(model: tf.keras.Model, copy: tf.keras.Model, batch: Any) -> None:
         if isinstance(one, (tf.RaggedTensor, tf.SparseTensor)):
             one, other = one.values, other.values
         if not np.allclose(one, other, rtol=1e-2, atol=1e-3):
-            raise _cannot_copy("the copy answers differently")
-
-
-def _cannot_copy(reason: str) -> ValueError:
-    return ValueError(
-        f"`model` cannot be copied: {reason}. Give `model_fn`, a function "
-        "that returns a new, unbuilt model of the same structure."
-    )
-
-
-def _carry_vocabularies(source: tf.keras.Model, target: tf.keras.Model) -> None:
-    """Gives lookup layers the vocabularies they learned; before building."""
-    theirs = dict(finding.walk(target))
-    for path, layer in finding.walk(source):
-        if not hasattr(layer, "get_vocabulary") or path not in theirs:
-            continue
-        words = layer.get_vocabulary(include_special_tokens=False)
-        if words != theirs[path].get_vocabulary(include_special_tokens=False):
-            theirs[path].set_vocabulary(words)
-
-
-def carry_weights(
-    source: tf.keras.Model,
-    target: tf.keras.Model,
-    skip: set[str],
-    learned: bool = True,
-) -> None:
-    """Copies each layer's own weights and `trainable`, by path.
-
-    Args:
-        source: the model to copy from.
-        target: the model to copy to.
-        skip: paths that are left as they are, with what is inside of them.
-        learned: False copies only what preprocessing layers hold.
-
-    Raises:
-        ValueError: if the two models do not have the same layers.
-    """
-    ours = {"": source, **dict(finding.walk(source))}
-    theirs = {"": target, **dict(finding.walk(target))}
-    inside = tuple(path + "/" for path in skip)
-    kept = {
-        path: layer
-        for path, layer in ours.items()
-        if path not in skip and not path.startswith(inside)
-    }
-    missing = sorted(set(kept) - set(theirs))
-    if missing:
-        raise _cannot_copy(f"the copy lacks {', '.join(missing[:5])}")
-    for path, layer in kept.items():
-        if learned or isinstance(layer, tf.keras.layers.Normalization):
-            _carry(layer, theirs[path], path)
-        if not layer.trainable:
-            theirs[path].trainable = False
-
-
-def _carry(source: Layer, target: Layer, path: str) -> None:
-    store: dict[str, Any] = {}
-    if hasattr(source, "get_vocabulary"):
-        return  # carried before building
-    try:
-        source.save_own_variables(store)
-        target.load_own_variables(store)
-    except Exception as error:
-        raise _cannot_copy(
-            f"the weights of {path or 'the model'} do not fit its copy "
-            f"({str(error).strip().splitlines()[0]})"
-        ) from error
+            raise cannot_copy("the copy answers differently")
 
 
 def remember(model: Layer, replacements: Mapping[str, Layer]) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.compression.carry_weights import carry_weights
 from mec_tf.compression.fuse import FIELDS
-from mec_tf.compression.rebuild import carry_weights
 from mec_tf.layers import (
     MLP,
     CrossNetwork,

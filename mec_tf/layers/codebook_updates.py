@@ -7,6 +7,49 @@ import tensorflow as tf
 DEAD_SHARE = 0.01
 
 
+def draw_seeds(
+    points: tf.Tensor, lookups: tf.Tensor, codebook_size: int
+) -> tf.Tensor:
+    """A random counted row of the batch for every code: `[M, K, d]`.
+
+    Args:
+        points: `[M, n, d]`, the rows' parts.
+        lookups: `[n]`, how often each row counts.
+        codebook_size: `K`.
+    """
+    upto = tf.cumsum(lookups)
+    places = tf.random.uniform([codebook_size]) * tf.reduce_sum(lookups)
+    drawn = tf.searchsorted(upto, places, side="right")
+    # Where no row counts none is drawn, but the shape must hold.
+    padded = tf.pad(points, [[0, 1], [0, 0], [0, 0]])
+    return tf.transpose(tf.gather(padded, drawn), [1, 0, 2])
+
+
+def moved(
+    moving: tf.Tensor, sums: tf.Tensor, seeds: tf.Tensor, decay: float
+) -> tf.Tensor:
+    """Moving sums and counts after a batch; one without rows moves nothing.
+
+    Args:
+        moving: `[M, K, d + 1]`, moving sums and, last, moving counts.
+        sums: the same, of the batch.
+        seeds: `[M, K, d]`, where codes out of use go.
+        decay: of the moving averages.
+    """
+    fresh = reseed(moving + (1.0 - decay) * (sums - moving), seeds)
+    return tf.where(tf.reduce_sum(sums[..., -1]) > 0, fresh, moving)
+
+
+def usage(counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Share of codes in use, and perplexity, of counts `[M, K]`."""
+    shares = tf.math.divide_no_nan(
+        counts, tf.reduce_sum(counts, axis=-1, keepdims=True)
+    )
+    used = tf.cast(shares > 0, tf.float32)
+    entropy = -tf.reduce_sum(tf.math.xlogy(shares, shares), axis=-1)
+    return tf.reduce_mean(used), tf.reduce_mean(tf.exp(entropy))
+
+
 def over_replicas(
     sums: tf.Tensor, seeds: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -8,7 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.layers.code_lookup_embedding import CodeLookupEmbedding
-from mec_tf.layers.codebook_updates import over_replicas, reseed
+from mec_tf.layers.codebook_updates import (
+    draw_seeds,
+    moved,
+    over_replicas,
+    usage,
+)
 from mec_tf.layers.ids import deduplicated
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.variables import add_raw_weight, raw
@@ -270,37 +275,16 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         )
         sums = tf.reshape(sums, [self.num_codes, self.codebook_size, width + 1])
         if self.codebook_update == "ema":
-            seeds = self._draw_seeds(points, lookups)
+            seeds = draw_seeds(points, lookups, self.codebook_size)
             sums, seeds = over_replicas(sums, seeds)
             moving = raw(self.moving)
-            moved = moving + (1.0 - self.ema_decay) * (sums - moving)
-            moved = reseed(moved, seeds)
-            # A batch that looks no row up moves nothing.
-            moving.assign(
-                tf.where(tf.reduce_sum(sums[..., -1]) > 0, moved, moving)
-            )
+            moving.assign(moved(moving, sums, seeds, self.ema_decay))
             codebooks = moving[..., :-1] / tf.maximum(moving[..., -1:], 1e-12)
             raw(self.codebooks).assign(codebooks)
         if self.track_usage:
-            shares = tf.math.divide_no_nan(
-                sums[..., -1],
-                tf.reduce_sum(sums[..., -1], axis=-1, keepdims=True),
-            )
-            used = tf.cast(shares > 0, tf.float32)
-            entropy = -tf.reduce_sum(tf.math.xlogy(shares, shares), axis=-1)
-            self._usage.update_state(tf.reduce_mean(used))
-            self._perplexity.update_state(tf.reduce_mean(tf.exp(entropy)))
-
-    def _draw_seeds(self, points, lookups):
-        """A random counted row of the batch for every code: `[M, K, d]`."""
-        upto = tf.cumsum(lookups)
-        places = tf.random.uniform([self.codebook_size]) * tf.reduce_sum(
-            lookups
-        )
-        drawn = tf.searchsorted(upto, places, side="right")
-        # Where no row counts none is drawn, but the shape must hold.
-        padded = tf.pad(points, [[0, 1], [0, 0], [0, 0]])
-        return tf.transpose(tf.gather(padded, drawn), [1, 0, 2])
+            used, perplexity = usage(sums[..., -1])
+            self._usage.update_state(used)
+            self._perplexity.update_state(perplexity)
 
     def adapt(self, ids: Any) -> None:
         """Counts row popularity from ids of the training data.

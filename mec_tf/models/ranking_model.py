@@ -13,6 +13,12 @@ from mec_tf.layers.mlp import MLP
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
 from mec_tf.layers.numeric_features import NumericFeatures
 from mec_tf.layers.table_embedding import TableEmbedding
+from mec_tf.models.checks import (
+    check_fields,
+    check_fused,
+    check_sequences,
+    check_shared,
+)
 
 # Small rows quantize well: measured.
 EMBEDDING_SCALE = 0.005
@@ -94,14 +100,14 @@ class RankingModel(tf.keras.Model):
         **kwargs: Any,
     ):
         numeric, shared_tables = dict(numeric or {}), dict(shared_tables or {})
-        _check_features(categorical, numeric)
+        check_fields(categorical, numeric)
         sequences = dict(sequences or {})
-        _check_sequences(sequences, categorical, shared_tables)
+        check_sequences(sequences, categorical, shared_tables)
         owners = {
             **shared_tables,
             **{s: shared_tables.get(t, t) for s, t in sequences.items()},
         }
-        _check_shared(owners, categorical)
+        check_shared(owners, categorical)
         if int(embedding_dim) != embedding_dim or embedding_dim < 1:
             raise ValueError(
                 "`embedding_dim` must be a positive integer. "
@@ -134,7 +140,7 @@ class RankingModel(tf.keras.Model):
         fields = {name: owners.get(name, name) for name in categorical}
         self.field_embeddings: FieldEmbeddings | FusedFieldEmbeddings
         if isinstance(embedding_layer, FusedFieldEmbeddings):
-            _check_fused(embedding_layer, fields)
+            check_fused(embedding_layer, fields)
             self.field_embeddings = embedding_layer
         else:
             self.field_embeddings = FieldEmbeddings(
@@ -358,30 +364,6 @@ class RankingModel(tf.keras.Model):
             return cls(**{**config, "embedding_layer": tables})
 
 
-def _check_features(categorical, numeric):
-    if not categorical:
-        raise ValueError(
-            "`categorical` must hold at least one feature. Received none"
-        )
-    twice = sorted(set(categorical) & set(numeric))
-    if twice:
-        raise ValueError(
-            "`categorical` and `numeric` must have no feature in common. "
-            f"Received in both: {twice}"
-        )
-
-
-def _check_sequences(sequences, categorical, shared_tables):
-    for name, target in sequences.items():
-        known = {name, target} <= set(categorical)
-        if not known or target in sequences or name in shared_tables:
-            raise ValueError(
-                "`sequences` must map categorical features that are not in "
-                "`shared_tables` to others that are no sequences. Received: "
-                f"{name!r}: {target!r}"
-            )
-
-
 def _mask_padding(name, ids, target_ids):
     """The ids `[batch, length]`, and which of them are not padding.
 
@@ -402,26 +384,3 @@ def _square_norms(vectors):
     """Squared lengths, float32 `[batch, n, 1]`, of `[batch, n, width]`."""
     squares = tf.square(tf.cast(vectors, tf.float32))
     return tf.reduce_sum(squares, axis=-1, keepdims=True)
-
-
-def _check_fused(layer, fields):
-    if layer.fields != fields:
-        raise ValueError(
-            "`embedding_layer` must have the model's fields where it is "
-            f"fused. Received: {dict(layer.fields)}, expected: {fields}"
-        )
-
-
-def _check_shared(shared_tables, categorical):
-    for name, owner in shared_tables.items():
-        if not {name, owner} <= set(categorical) or owner in shared_tables:
-            raise ValueError(
-                "`shared_tables` must map a categorical feature to another "
-                f"that has its own table. Received: {name!r}: {owner!r}"
-            )
-        if categorical[name] > categorical[owner]:
-            raise ValueError(
-                f"`shared_tables` must give {name!r} a table of at least "
-                f"{categorical[name]} rows. Received: {owner!r}, of "
-                f"{categorical[owner]} rows"
-            )
