@@ -140,6 +140,12 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
     if args.dense_ratio is not None:
         dense = compression.DenseSettings(ratio=args.dense_ratio)
     if args.num_subspaces is not None:
+        settings_type = compression.METHODS[args.method].settings_type
+        if settings_type is not compression.TableSettings:
+            raise ValueError(
+                "`--num_subspaces` is of methods that make codes. "
+                f"Received: --method {args.method}"
+            )
         if args.num_subspaces < 1 or args.embedding_dim % args.num_subspaces:
             raise ValueError(
                 "`--num_subspaces` must divide `--embedding_dim`. Received: "

@@ -15,7 +15,7 @@ from mec_tf.compression.batches import as_batches
 from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.low_rank import low_rank_dense
-from mec_tf.compression.methods import METHODS, Method
+from mec_tf.compression.methods import Method
 from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.objective import (
     check_compiled,
@@ -133,7 +133,12 @@ def compress(
     tables, first, counts = _survey(model, train, counts, model_fn)
     dense: tuple[DenseReport, ...] = ()
     if policy.dense is not None:
-        _check_dense(policy, model_fn)
+        if model_fn is not None:
+            raise ValueError(
+                "`dense` needs a model that can be copied from its "
+                "configuration. Received: model_fn, which makes its dense "
+                "layers anew"
+            )
         model, dense = low_rank_dense(model, train, **vars(policy.dense))
         tables = find_tables(model)
     progress = verbose not in (0, "0")
@@ -144,7 +149,6 @@ def compress(
     methods = {
         t.path: policy.method_for(planned[t.path].settings) for t in chosen
     }
-    anew = policy.start == "cold" or METHODS[policy.method].from_scratch
     training = rebuild(
         model,
         {
@@ -155,11 +159,11 @@ def compress(
         },
         first,
         model_fn,
-        carry=not anew,
+        carry=not policy.anew,
     )
     for table in tqdm(chosen, desc="Starting tables", disable=not progress):
         layer = _layer_at(training, table.path)
-        if anew:
+        if policy.anew:
             layer.add_counts(counts[table.path])
         else:
             layer.warm_start(
@@ -176,7 +180,7 @@ def compress(
         monitor,
         patience,
         [table.path for table in chosen],
-        skip_start=anew,
+        skip_start=policy.anew,
     )
     if methods and not any(method.trains for method in methods.values()):
         epochs = 0
@@ -261,20 +265,6 @@ def _fitting(plan: CompressionPlan, tables: list[Table]) -> CompressionPlan:
             f"{sorted(found)}. Received one of {sorted(planned)}"
         )
     return plan
-
-
-def _check_dense(policy: CompressionPolicy, model_fn: Any) -> None:
-    """Factors of dense layers start from trained ones, in a copy."""
-    if policy.start == "cold" or METHODS[policy.method].from_scratch:
-        raise ValueError(
-            "`dense` needs a training that goes on from the model's weights. "
-            f"Received: start={policy.start!r}, method={policy.method!r}"
-        )
-    if model_fn is not None:
-        raise ValueError(
-            "`dense` needs a model that can be copied from its configuration. "
-            "Received: model_fn, which makes its dense layers anew"
-        )
 
 
 def _trainable(

@@ -71,9 +71,11 @@ def encode_new_rows(layer: Layer, vectors: np.ndarray) -> Layer:
         )
     check_table(vectors)
     vectors = np.asarray(vectors, np.float32)
+    if not _can_grow(layer):
+        raise _cannot_grow(layer)
     if isinstance(layer, CodeLookupEmbedding):
         return _more_codes(layer, vectors)
-    if isinstance(layer, TieredEmbedding) and not layer.private_rows:
+    if isinstance(layer, TieredEmbedding):
         *kept, last = layer.tiers
         tiers = [_same_rows(tier) for tier in kept]
         tiers.append(encode_new_rows(last, vectors))
@@ -82,16 +84,27 @@ def encode_new_rows(layer: Layer, vectors: np.ndarray) -> Layer:
         grown = type(layer)(**config)
         build_inner(grown)
         return grown
-    if is_full_table(layer) and not getattr(layer, "private_rows", None):
-        rows = np.concatenate([raw(layer.embeddings).numpy(), vectors])
-        grown = _remade(layer, input_dim=len(rows))
-        raw(grown.embeddings).assign(rows)
-        return grown
-    raise ValueError(
+    rows = np.concatenate([raw(layer.embeddings).numpy(), vectors])
+    grown = _remade(layer, input_dim=len(rows))
+    raw(grown.embeddings).assign(rows)
+    return grown
+
+
+def _cannot_grow(layer: Layer) -> ValueError:
+    return ValueError(
         "`layer` must be a CodeLookupEmbedding, an exact table, or a "
         "TieredEmbedding of frozen tiers whose rows are all stored. "
         f"Received: {layer.name}, of class {type(layer).__name__}"
     )
+
+
+def _can_grow(layer: Layer) -> bool:
+    if isinstance(layer, TieredEmbedding):
+        return not layer.private_rows and _can_grow(layer.tiers[-1])
+    if isinstance(layer, CodeLookupEmbedding):
+        return True
+    whole = not getattr(layer, "private_rows", None)
+    return is_full_table(layer) and whole
 
 
 def grow(
@@ -166,8 +179,8 @@ def fit_new_rows(
         A grown, compiled copy. Old ids get the same answers.
 
     Raises:
-        ValueError: if the model is not compiled, there is no such table, or
-            a number of rows is not positive.
+        ValueError: if the model is not compiled, there is no such table or
+            it cannot grow, or a number of rows is not positive.
 
     Example:
         >>> vocabulary = old.extended(new_values, new_counts)
@@ -182,6 +195,8 @@ def fit_new_rows(
                 "`new_rows` must give positive numbers. "
                 f"Received: {name}={size}"
             )
+        if not _can_grow(layer):
+            raise _cannot_grow(layer)
         start = np.zeros((int(size), layer.output_dim), np.float32)
         if start_row is not None:
             start += layer(tf.constant([start_row])).numpy().astype(np.float32)

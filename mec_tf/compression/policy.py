@@ -85,6 +85,17 @@ class CompressionPolicy:
                 '`start` must be "warm" or "cold". '
                 f"Received: start={self.start!r}"
             )
+        if self.start == "cold" and not METHODS[self.method].trains:
+            raise ValueError(
+                '`start` must be "warm" for a method that trains nothing. '
+                f"Received: start='cold', method={self.method!r}"
+            )
+        if self.dense is not None and self.anew:
+            raise ValueError(
+                "`dense` needs a training that goes on from the model's "
+                f"weights. Received: start={self.start!r}, "
+                f"method={self.method!r}"
+            )
         for pattern, settings in self.tables.items():
             if not isinstance(settings, Settings):
                 raise ValueError(
@@ -92,6 +103,16 @@ class CompressionPolicy:
                     "of another method. "
                     f"Received for {pattern!r}: {settings!r}"
                 )
+            if self.method_for(settings).from_scratch and not self.anew:
+                raise ValueError(
+                    '`start` must be "cold" for tables that start anew. '
+                    f"Received: start='warm', tables {pattern!r}: {settings!r}"
+                )
+
+    @property
+    def anew(self) -> bool:
+        """Whether nothing goes on from the trained model's weights."""
+        return self.start == "cold" or METHODS[self.method].from_scratch
 
     @property
     def asked(self) -> str:

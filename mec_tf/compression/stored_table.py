@@ -14,12 +14,17 @@ from mec_tf.compression.tables import own_call, walk
 from mec_tf.layers import TableEmbedding, TableLayer, TieredEmbedding
 from mec_tf.layers.nesting import build_inner
 from mec_tf.layers.variables import raw
+from mec_tf.quantizers import integers
 
+# Settings that tell how a table without codebooks is stored.
+_TELLING = ("bits", "rank", "num_rows", "num_remainders")
 # What a layer is given anew, or what does not outlive training.
 _NOT_KEPT = ("name", "trainable", "dtype", "build_config", "build_input_shape")
 _NOT_KEPT_ENDS = ("_initializer", "_regularizer", "_constraint")
 # Weights whose last columns are the first-order ones.
-_WITH_COLUMNS = ("codebooks", "embeddings")
+_WITH_COLUMNS = ("codebooks", "embeddings", "rows", "quotient_embeddings")
+# New columns are zero; where two weights are multiplied, one of them is not.
+_NEW_COLUMNS = {"quotient_embeddings": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,12 +143,14 @@ class StoredTable:
             return config
 
         def columns(name: str, array: np.ndarray) -> np.ndarray:
-            if name.split("/")[-1] not in _WITH_COLUMNS:
+            last = name.split("/")[-1]
+            if last == "codes" and "bits" in self.config:
+                bits = self.config["bits"]
+                whole = integers.unpack_table(array, self.dim, bits)
+                return integers.pack(_more_columns(whole, extra), bits).numpy()
+            if last not in _WITH_COLUMNS:
                 return array
-            if extra < 0:
-                return array[..., :extra]
-            zeros = np.zeros((*array.shape[:-1], extra), array.dtype)
-            return np.concatenate([array, zeros], axis=-1)
+            return _more_columns(array, extra, _NEW_COLUMNS.get(last, 0))
 
         table = dataclasses.replace(
             self,
@@ -201,7 +208,11 @@ class StoredTable:
     def _words(self, path: str, kind: str, config: Mapping[str, Any]) -> str:
         """How the arrays below a path are stored."""
         if "codebook_size" not in config:
-            return "exact" if kind == "TableEmbedding" else kind
+            told = ", ".join(
+                f"{k} {config[k]}" for k in _TELLING if k in config
+            )
+            whole = "exact" if kind == "TableEmbedding" else kind
+            return f"{whole}, {told}" if told else whole
         stored = self.weights[path + "codes"]
         codes = whole_codes(stored, config["input_dim"], config)
         words = [code_usage(codes, config["codebook_size"])]
@@ -217,6 +228,14 @@ class StoredTable:
             return layer_class(self.kind).from_config(config)
         except TypeError as error:  # Keras 3 makes one of all errors
             raise ValueError(" ".join(str(error).split())) from None
+
+
+def _more_columns(array: np.ndarray, extra: int, value: int = 0) -> np.ndarray:
+    """With columns of this value at the end; below 0, with fewer."""
+    if extra < 0:
+        return array[..., :extra]
+    fresh = np.full((*array.shape[:-1], extra), value, array.dtype)
+    return np.concatenate([array, fresh], axis=-1)
 
 
 def is_storable(layer: tf.keras.layers.Layer) -> bool:

@@ -37,7 +37,11 @@ from mec_tf.export.serving_module import (
     trace_model,
 )
 from mec_tf.export.target import staged
-from mec_tf.export.verify import TOLERANCE, check_answers, check_bytes
+from mec_tf.export.verify import (
+    check_answers,
+    check_bytes,
+    tolerance_of,
+)
 from mec_tf.export.vocabulary_table import vocabulary_tables
 from mec_tf.export.warmup import check_batch_sizes, write_warmup
 from mec_tf.layers import TieredEmbedding
@@ -218,7 +222,7 @@ def save(
                 work / "model",
                 requests,
                 expected,
-                HALF_TOLERANCE if half else TOLERANCE,
+                max(HALF_TOLERANCE if half else 0.0, tolerance_of(model)),
             )
         except tf.errors.OpError as error:
             if not jit_compile:

@@ -7,12 +7,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.compression.tables import walk
 from mec_tf.export.inspect import SavedModelContents
 
 TOLERANCE = 1e-5
+# Of models that compute in 16 bits: a graph may round where eager does not.
+LOW_TOLERANCES = {"float16": 5e-3, "bfloat16": 4e-2}
 BYTES_TOLERANCE = 0.05
 
 Arrays = Mapping[str, np.ndarray]
+
+
+def tolerance_of(model: tf.keras.Model) -> float:
+    """How far answers may differ, by what the model's layers compute in."""
+    dtypes = {getattr(model, "compute_dtype", "float32")}
+    dtypes |= {getattr(layer, "compute_dtype", "") for _, layer in walk(model)}
+    return max(LOW_TOLERANCES.get(dtype, TOLERANCE) for dtype in dtypes)
 
 
 def check_answers(

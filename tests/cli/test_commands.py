@@ -108,6 +108,13 @@ BAD = {
     "subspaces": (
         lambda t: None, ("--num_subspaces", "3"), "`--num_subspaces`",
     ),
+    "codes of another method": (
+        lambda t: None, ("--method", "alpt", "--num_subspaces", "2"),
+        "`--num_subspaces`",
+    ),
+    "dense layers of a new model": (
+        lambda t: None, ("--method", "hash", "--dense_ratio", "2"), "`dense`",
+    ),
     "no epochs": (lambda t: None, ("--epochs", "0"), "`--epochs`"),
     "no batch": (lambda t: None, ("--batch_size", "0"), "`batch_size`"),
     "no rate": (

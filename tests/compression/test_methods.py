@@ -91,6 +91,37 @@ def test_saved_model_and_codes_answer_alike(done, data, tmp_path):
     assert str(codes)
 
 
+def test_codes_take_first_order_columns(done):
+    """As a model with first-order weights adds them, and one without drops."""
+    _, result = done
+    table = result.codes.table("users_table")
+    ids = np.arange(USERS)
+    wider = table.with_columns(1)
+    assert wider.dim == DIM + 1
+    assert wider.additive_dim == table.additive_dim + 1
+    vectors = wider.layer()(ids).numpy()
+    np.testing.assert_array_equal(vectors[:, :DIM], table.layer()(ids))
+    assert not vectors[:, DIM:].any()
+    again = wider.with_columns(-1).layer()
+    np.testing.assert_array_equal(again(ids), table.layer()(ids))
+
+
+def test_rows_are_added_or_refused_at_once(done, data):
+    """A table that cannot grow is refused before anything is trained."""
+    _, result = done
+    rows = {"users_table": 3}
+    frozen = type(result.model.get_layer("users_table")).__name__
+    grows = {"CodeLookupEmbedding", "TieredEmbedding", "Embedding"}
+    if frozen in grows:
+        grown = compression.fit_new_rows(result.model, rows, data, verbose=0)
+        assert grown.get_layer("users_table").input_dim == USERS + 3
+    else:
+        with pytest.raises(ValueError, match=f"of class {frozen}"):
+            compression.fit_new_rows(
+                result.model, rows, data, callbacks=["never called"]
+            )
+
+
 def test_what_is_not_trained_stays_near(done, model, data):
     method, result = done
     before = model.evaluate(data, verbose=0)
@@ -176,6 +207,18 @@ def test_dense_layers_with_codes(model, data):
                 "dense": compression.DenseSettings(ranks=4),
             },
             "`dense` needs a training that goes on",
+        ),
+        (
+            {"method": "hash", "dense": compression.DenseSettings(ranks=4)},
+            "`dense` needs a training that goes on",
+        ),
+        (
+            {"method": "int8", "start": "cold"},
+            '`start` must be "warm" for a method that trains nothing',
+        ),
+        (
+            {"tables": {"*": compression.HashedSettings(20)}},
+            '`start` must be "cold" for tables that start anew',
         ),
     ],
 )
