@@ -124,6 +124,14 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
                     tables, name=f"fused_{group_name}", dtype=policy
                 )
         fused = {name for group in groups.values() for name in group.names}
+        for settings in list(tiers):
+            count = len(settings["tier_rows"])
+            apart = [f"{settings['name']}/{place}" for place in range(count)]
+            if not fused.intersection(apart):  # the table may stay whole
+                tiers.remove(settings)
+                parts[settings["name"]] = layer.tables[settings["name"]]
+                for name in apart:
+                    del parts[name]
         singles = {n: t for n, t in parts.items() if n not in fused}
         made = cls(
             layer.fields,

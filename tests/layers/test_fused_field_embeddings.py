@@ -249,10 +249,11 @@ def test_ragged_ids_of_tiers():
         assert_identical(answers[name].values, expected[name].values)
 
 
-def test_tiers_that_cannot_stand_apart():
+def test_tiers_that_do_not_stand_apart():
     tables = {
         "masked": tiered(9, mask_zero=True),
         "checked": tiered(9, oov="error"),
+        "only one": tiered(9),
     }
     layer = FieldEmbeddings(tables)
     layer.build()
