@@ -410,7 +410,7 @@ def test_other_versions_and_metadata_are_refused(file):
             "format": codes_file.FORMAT,
             "version": codes_file.VERSION,
             "tables": settings,
-            "sha256": codes_file._checksum(settings, arrays),
+            "sha256": codes_file.FILE.checksum(settings, arrays),
         }
         save_file(arrays, file, metadata=metadata)
         refused(file, "settings are not|holds arrays of no table")
