@@ -38,21 +38,23 @@ class CrossNetwork(tf.keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
-        self.kernels = [
-            self.add_weight(
-                name=f"kernel_{index}",
-                shape=(width, width),
-                initializer="glorot_uniform",
-            )
-            for index in range(self.num_layers)
-        ]
-        self.biases = [
-            self.add_weight(
-                name=f"bias_{index}", shape=(width,), initializer="zeros"
-            )
-            for index in range(self.num_layers)
-        ]
+        self.kernels = self.add_each("kernel", (width, width))
+        self.biases = self.add_each("bias", (width,), "zeros")
         self.built = True
+
+    def add_each(
+        self,
+        role: str,
+        shape: tuple[int, ...],
+        initializer: str = "glorot_uniform",
+    ) -> list[Any]:
+        """A weight of a role for each cross layer."""
+        return [
+            self.add_weight(
+                name=f"{role}_{index}", shape=shape, initializer=initializer
+            )
+            for index in range(self.num_layers)
+        ]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         outputs = inputs

@@ -4,9 +4,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from mec_tf.layers.cross_network import CrossNetwork
+
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
-class GatedCrossNetwork(tf.keras.layers.Layer):
+class GatedCrossNetwork(CrossNetwork):
     """Cross layers whose new interactions pass a gate.
 
     A layer answers `x_{l+1} = x_0 ⊙ (W_l x_l + b_l) ⊙ σ(G_l x_l) + x_l`: the
@@ -31,34 +33,11 @@ class GatedCrossNetwork(tf.keras.layers.Layer):
         prediction" (arXiv 2311.04635), the gated cross layer.
     """
 
-    def __init__(self, num_layers: int = 3, **kwargs: Any):
-        if int(num_layers) != num_layers or num_layers < 1:
-            raise ValueError(
-                "`num_layers` must be a positive integer. "
-                f"Received: num_layers={num_layers!r}"
-            )
-        super().__init__(**kwargs)
-        self.num_layers = int(num_layers)
-
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
-        self.kernels, self.gates = (
-            [
-                self.add_weight(
-                    name=f"{role}_{index}",
-                    shape=(width, width),
-                    initializer="glorot_uniform",
-                )
-                for index in range(self.num_layers)
-            ]
-            for role in ("kernel", "gate")
-        )
-        self.biases = [
-            self.add_weight(
-                name=f"bias_{index}", shape=(width,), initializer="zeros"
-            )
-            for index in range(self.num_layers)
-        ]
+        self.kernels = self.add_each("kernel", (width, width))
+        self.gates = self.add_each("gate", (width, width))
+        self.biases = self.add_each("bias", (width,), "zeros")
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -69,9 +48,3 @@ class GatedCrossNetwork(tf.keras.layers.Layer):
             crossed = inputs * (tf.matmul(outputs, kernel) + bias)
             outputs += crossed * tf.sigmoid(tf.matmul(outputs, gate))
         return outputs
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_layers": self.num_layers}
