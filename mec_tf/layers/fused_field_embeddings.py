@@ -13,7 +13,12 @@ from mec_tf.layers.fused_code_lookup_embedding import (
 )
 from mec_tf.layers.fused_table_embedding import FusedTableEmbedding
 from mec_tf.layers.fused_tables import FusedTables
-from mec_tf.layers.fused_tiers import FusedTiers, can_split, whole_tiers
+from mec_tf.layers.fused_tiers import (
+    FusedTiers,
+    can_split,
+    tier_names,
+    whole_tiers,
+)
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
 
 KINDS: dict[str, type[FusedTables]] = {
@@ -70,9 +75,9 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
     ):
         tables = dict(tables or {})
         apart = {
-            f"{table['name']}/{place}": table["name"]
+            member: table["name"]
             for table in tiers
-            for place in range(len(table["tier_rows"]))
+            for member in tier_names(table["name"], table["tier_rows"])
         }
         owners = {n: key for key, group in groups.items() for n in group.names}
         count = sum(len(group.names) for group in groups.values())
@@ -106,8 +111,8 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
             if can_split(table):
                 del parts[name]
                 tiers.append(FusedTiers.settings(name, table))
-                for place, tier in enumerate(whole_tiers(table)):
-                    parts[f"{name}/{place}"] = tier
+                whole = whole_tiers(table)
+                parts.update(zip(tier_names(name, whole), whole, strict=True))
         for name, table in parts.items():
             for kind, group in KINDS.items():
                 layout = group.layout(table)
@@ -125,8 +130,7 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
                 )
         fused = {name for group in groups.values() for name in group.names}
         for settings in list(tiers):
-            count = len(settings["tier_rows"])
-            apart = [f"{settings['name']}/{place}" for place in range(count)]
+            apart = tier_names(settings["name"], settings["tier_rows"])
             if not fused.intersection(apart):  # the table may stay whole
                 tiers.remove(settings)
                 parts[settings["name"]] = layer.tables[settings["name"]]
@@ -213,8 +217,7 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         table = self.fields[feature]
         if self.tiers is None or table not in self.tiers.names:
             return []
-        count = len(self.tiers.members(table))
-        return [f"{feature}/{place}" for place in range(count)]
+        return tier_names(feature, self.tiers.members(table))
 
     def _split(
         self, inputs: dict[str, Any], features: Sequence[str]

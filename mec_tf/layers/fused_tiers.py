@@ -53,7 +53,7 @@ class FusedTiers:
 
     def members(self, name: str) -> list[str]:
         """Names of a table's tiers."""
-        return [f"{name}/{place}" for place in range(len(self._sizes[name]))]
+        return tier_names(name, self._sizes[name])
 
     def split(
         self, ids: Any, names: Sequence[str]
@@ -88,6 +88,11 @@ class FusedTiers:
             if place:
                 tier += tf.cast(own >= 0, tier.dtype)
         return parts, tier, valid
+
+
+def tier_names(name: str, tiers: Sequence[Any]) -> list[str]:
+    """Names of the tiers of a table, as tables of their own."""
+    return [f"{name}/{place}" for place in range(len(tiers))]
 
 
 def can_split(layer: Any) -> bool:
