@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mec_tf.compression.artifact_error import ArtifactError
-from mec_tf.compression.checked_file import CheckedFile
 from mec_tf.compression.stored_table import StoredTable
+from mec_tf.files import ArtifactError, CheckedFile
 
 FORMAT = "mec_tf.embedding_codes"
 VERSION = "1"

@@ -1,6 +1,7 @@
 """Whether a frozen model still fits recent data."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.compression.artifact_error import ArtifactError
 from mec_tf.compression.batches import as_batches
 from mec_tf.compression.tables import table_layers
+from mec_tf.files import ArtifactError, write_text
 from mec_tf.training.evaluation import rank_auc
 from mec_tf.training.popularity_tiers import TIERS, popularity_tiers
 
@@ -104,15 +105,13 @@ class DriftReport:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a JSON file, beside and then renamed into place."""
-        target = pathlib.Path(path)
-        fresh = target.with_name(target.name + ".fresh")
         content = {
             "format": _FORMAT,
             "version": _VERSION,
             **dataclasses.asdict(self),
         }
-        fresh.write_text(json.dumps(content, indent=1) + "\n")
-        fresh.replace(target)
+        content["sha256"] = _checksum(content)
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "DriftReport":
@@ -127,12 +126,17 @@ class DriftReport:
             content = json.loads(pathlib.Path(path).read_text())
             if (content["format"], content["version"]) != (_FORMAT, _VERSION):
                 raise ValueError(f"version {content['version']}")
+            if content.pop("sha256") != _checksum(content):
+                raise ValueError("its checksum does not agree")
             features = {
                 feature: {name: TierDrift(**t) for name, t in tiers.items()}
                 for feature, tiers in content["features"].items()
             }
             return cls(content["auc"], content["examples"], features)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except FileNotFoundError:
+            raise
+        # Whatever a foreign file makes its reader raise.
+        except Exception as error:
             reason = f"no drift report of version {_VERSION}"
             detail = f"{type(error).__name__}: {error}"
             raise ArtifactError(path, f"{reason} ({detail})") from error
@@ -205,6 +209,12 @@ def drift_report(
         labels, scores, np.ones(len(labels), bool), _no_error
     )
     return DriftReport(everything.auc, len(labels), features)
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """The SHA-256 of what a file holds besides it."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _collect(

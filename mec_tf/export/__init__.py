@@ -9,6 +9,7 @@ from mec_tf.export.inspect import (
     SavedVariable,
     inspect_saved_model,
 )
+from mec_tf.export.keras_file import load_keras, save_keras
 from mec_tf.export.litert_report import LiteRTReport
 from mec_tf.export.save import save
 from mec_tf.export.save_delta import save_delta
@@ -23,7 +24,9 @@ __all__ = [
     "SavedVariable",
     "apply_delta",
     "inspect_saved_model",
+    "load_keras",
     "save",
     "save_delta",
+    "save_keras",
     "save_litert",
 ]

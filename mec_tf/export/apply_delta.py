@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from mec_tf.compression.artifact_error import ArtifactError
 from mec_tf.export import delta_file
+from mec_tf.export.checksums import file_checksum, file_names
 from mec_tf.export.target import staged
+from mec_tf.files import ArtifactError
 
 _CHUNK = 1 << 24
 
@@ -35,8 +36,8 @@ def apply_delta(
     Raises:
         FileNotFoundError: if `base` is no SavedModel, or `delta` is missing.
         ArtifactError: if `delta` is damaged, foreign, or of a format version
-            that this release does not read.
-        ValueError: if `base` is another SavedModel.
+            that this release does not read; if `base` is another SavedModel
+            than it was made from, or damaged.
         FileExistsError: if `path` holds something else.
         OSError: if it cannot be written.
 
@@ -47,14 +48,13 @@ def apply_delta(
     """
     change = delta_file.read(delta)
     old = pathlib.Path(base)
-    present = set(delta_file.file_names(old))
+    present = set(file_names(old))
     for name, digest in change.base.items():
-        if name not in present or (
-            delta_file.file_checksum(old / name) != digest
-        ):
-            raise ValueError(
-                "`base` must be the SavedModel that the delta was made from. "
-                f"Received: {base}, whose file {name!r} differs"
+        if name not in present or (file_checksum(old / name) != digest):
+            raise ArtifactError(
+                old / name,
+                "differs; `base` must be the SavedModel that the delta was "
+                "made from",
             )
     with staged(path, overwrite) as work:
         for name, recipe in change.files.items():
@@ -65,9 +65,11 @@ def apply_delta(
                     for part in recipe["parts"]:
                         for piece in _pieces(part, old, change):
                             file.write(piece.data)
-                whole = delta_file.file_checksum(target) == recipe["sha256"]
+                whole = file_checksum(target) == recipe["sha256"]
+            except OSError:
+                raise
             # Whatever a recipe that `save_delta` never wrote makes NumPy raise.
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except Exception as error:
                 raise ArtifactError(
                     delta, f"its recipe for {name!r} does not fit: {error!r}"
                 ) from None

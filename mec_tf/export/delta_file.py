@@ -10,7 +10,6 @@ new SavedModel, its SHA-256, and the parts that make it up when joined:
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -18,11 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from mec_tf.compression.artifact_error import ArtifactError
-from mec_tf.compression.checked_file import CheckedFile
+from mec_tf.files import ArtifactError, CheckedFile
 
 FILE = CheckedFile("mec_tf.saved_model_delta", "1", "recipe", "delta")
-_CHUNK = 1 << 24
 
 
 @dataclasses.dataclass
@@ -62,36 +59,21 @@ def read(path: str | os.PathLike) -> DeltaFile:
     recipe, arrays = FILE.read(path)
     try:
         document = json.loads(recipe)
-        delta = DeltaFile(document["base"], document["files"], arrays)
-        names = [*delta.base, *delta.files]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ArtifactError(path, "its recipe is not that of files") from None
+        delta = DeltaFile(dict(document["base"]), document["files"], arrays)
+        names = {*delta.base, *delta.files}
+        whole = all(set(f) == {"sha256", "parts"} for f in delta.files.values())
+    # Whatever a recipe that `save_delta` never wrote is made of.
+    except Exception:
+        whole = False
+    if not whole:
+        raise ArtifactError(path, "its recipe is not that of files")
     for name in names:
         place = pathlib.PurePosixPath(name)
-        if place.is_absolute() or ".." in place.parts or "\\" in name:
+        inside = place.parts and not place.is_absolute()
+        if not inside or ".." in place.parts or "\\" in name or "\0" in name:
             raise ArtifactError(path, f"names a file elsewhere: {name!r}")
+        if any(str(parent) in delta.files for parent in place.parents):
+            raise ArtifactError(path, f"names a file in a file: {name!r}")
+    if "saved_model.pb" not in delta.files:
+        raise ArtifactError(path, "gives no SavedModel")
     return delta
-
-
-def file_checksum(path: pathlib.Path) -> str:
-    """The SHA-256 of a file."""
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            total.update(chunk)
-    return total.hexdigest()
-
-
-def file_names(folder: pathlib.Path) -> list[str]:
-    """The files below a SavedModel's directory, with "/" between parts.
-
-    Raises:
-        FileNotFoundError: if it is no SavedModel.
-    """
-    if not (folder / "saved_model.pb").is_file():
-        raise FileNotFoundError(f"No SavedModel at {folder}")
-    return sorted(
-        file.relative_to(folder).as_posix()
-        for file in folder.rglob("*")
-        if file.is_file()
-    )

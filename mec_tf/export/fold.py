@@ -24,10 +24,10 @@ from mec_tf.layers import (
     FusedCodeLookupEmbedding,
     FusedFieldEmbeddings,
 )
-from mec_tf.layers import ids as id_rules
 from mec_tf.layers.fused_field_embeddings import stack_ids
 from mec_tf.layers.variables import raw
 from mec_tf.models import DIN, GDCN, PNN, DCNv2, DeepFM
+from mec_tf.quantizers.tracing import traced_for_xla
 
 # Whose input begins with the vectors of all features. Of a subclass that is
 # not known.
@@ -252,7 +252,7 @@ class _Multiply:
                 sums += tf.matmul(inputs[:, start:stop], kernel[start:stop])
             return sums
 
-        if id_rules.traced_for_xla():
+        if traced_for_xla():
             return multiplied()  # it has no such sum
         most = most_examples(request.num_columns, request.num_codes)
         few = tf.shape(inputs)[0] <= most

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.export.checksums import CHECKSUM_FILE, check_checksums
+from mec_tf.files import ArtifactError
+
 EMBEDDING_FILE = "assets.extra/embedding.json"
 _FORMAT = "mec_tf.embedding"
 _VERSION = 1
@@ -96,20 +99,33 @@ class SavedModelContents:
 def inspect_saved_model(path: str | os.PathLike) -> SavedModelContents:
     """Lists the variables and embedding tables of a SavedModel.
 
+    Every file is compared with the checksum that the export wrote: what is
+    listed is what was exported.
+
     Args:
         path: its directory.
 
     Raises:
         FileNotFoundError: if there is no SavedModel.
-        ValueError: if it is damaged, or of a newer format.
+        ArtifactError: if it is damaged, or of a newer format.
     """
     folder = pathlib.Path(path)
-    if not (folder / "saved_model.pb").is_file():
-        raise FileNotFoundError(f"No SavedModel at {path}")
+    files = check_checksums(folder)
+    if EMBEDDING_FILE in files and CHECKSUM_FILE not in files:
+        raise ArtifactError(folder / CHECKSUM_FILE, "is missing")
+    return read_contents(folder)
+
+
+def read_contents(folder: pathlib.Path) -> SavedModelContents:
+    """`inspect_saved_model` of files that are known to be intact.
+
+    Raises:
+        ArtifactError: if they are damaged, or of a newer format.
+    """
     variables = _read_variables(folder)
     files = (folder / "variables").glob("variables.data-*")
     return SavedModelContents(
-        path=str(path),
+        path=str(folder),
         variables=variables,
         tables=_read_tables(folder, {v.name: v.bytes for v in variables}),
         variable_file_bytes=sum(file.stat().st_size for file in files),
@@ -134,8 +150,8 @@ def _read_variables(folder: pathlib.Path) -> tuple[SavedVariable, ...]:
             str(folder / "variables" / "variables")
         )
     except (tf.errors.OpError, ValueError) as error:
-        raise ValueError(
-            f"The variables of the SavedModel {folder} are damaged: {error}"
+        raise ArtifactError(
+            folder, f"its variables are damaged: {error}"
         ) from error
     dtypes = reader.get_variable_to_dtype_map()
     variables = []
@@ -178,14 +194,18 @@ def _read_tables(
             for entry in document["tables"]
         )
         for table in tables:
+            numbers = (table.rows, table.dim, table.bytes)
+            if any(type(n) is not int or n < 0 for n in numbers):
+                raise ValueError(f"{table.path!r} has sizes {numbers}")
             stored = sum(sizes[name] for name in table.variables)
             if stored != table.bytes:
                 raise ValueError(
                     f"the table {table.path!r} must have {table.bytes:,} "
                     f"bytes. Received: {stored:,}"
                 )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{file} is damaged or of another format: {error}"
+    # Whatever a foreign file makes its reader raise.
+    except Exception as error:
+        raise ArtifactError(
+            file, f"is damaged or of another format: {error}"
         ) from error
     return tables

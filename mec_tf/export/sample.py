@@ -1,14 +1,18 @@
 """A batch to verify an export on."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression.tables import table_layers
-from mec_tf.data import Vocabulary
 from mec_tf.export.model_inputs import ModelInputs, example_features
+
+if TYPE_CHECKING:
+    from mec_tf.data import Vocabulary
 
 _SIZE = 32
 _LENGTH = 4  # of an axis that may have any

@@ -1,9 +1,11 @@
 """Keras model in, SavedModel out."""
 
+from __future__ import annotations
+
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +13,7 @@ import tensorflow as tf
 from mec_tf.compression.fuse import can_fuse
 from mec_tf.compression.fuse import fuse as fused_copy
 from mec_tf.compression.tables import table_layers
-from mec_tf.data import Vocabulary
+from mec_tf.export.checksums import write_checksums
 from mec_tf.export.export_report import ExportReport
 from mec_tf.export.fold import Folded, faster
 from mec_tf.export.fold import fold as folded_copy
@@ -21,7 +23,7 @@ from mec_tf.export.half_precision import halved
 from mec_tf.export.inspect import (
     SavedModelContents,
     SavedTable,
-    inspect_saved_model,
+    read_contents,
     write_tables,
 )
 from mec_tf.export.model_inputs import ModelInputs, model_inputs
@@ -46,6 +48,9 @@ from mec_tf.export.vocabulary_table import vocabulary_tables
 from mec_tf.export.warmup import check_batch_sizes, write_warmup
 from mec_tf.layers import TieredEmbedding
 from mec_tf.layers.fused_tables import FusedTables
+
+if TYPE_CHECKING:
+    from mec_tf.data import Vocabulary
 
 _SETTINGS = (
     "num_subspaces",
@@ -96,8 +101,10 @@ def save(
 
     Only variables that answering reads are written, and no custom op. Beside
     them, in `assets.extra`, stand warm-up requests that TensorFlow Serving
-    runs by itself, and `examples`: a `models.config`, and requests as JSON and
-    as textproto. They are made of the rows of `example`, where it is given.
+    runs by itself; `examples`: a `models.config`, and requests as JSON and as
+    textproto; and `SHA256SUMS`, the checksums of all files, which
+    `inspect_saved_model` looks at. Requests are made of the rows of `example`,
+    where it is given.
 
     Args:
         model: a ranking model of this package, a functional or Sequential
@@ -202,7 +209,12 @@ def save(
         if stored and jit_compile:
             answer_ids = compiled(answer_ids)
         signatures = make_signatures(answer_ids, inputs, tables)
-        tf.saved_model.save(module, str(work / "model"), signatures)
+        # Gradients of layers in training may reach variables that answers
+        # do not, which are not in the module.
+        options = tf.saved_model.SaveOptions(
+            experimental_custom_gradients=False
+        )
+        tf.saved_model.save(module, str(work / "model"), signatures, options)
         contents = _describe(module, folded, work / "model")
         # Products stay float32: they are read in one branch of two.
         counted = {**stored_bytes(model, stored), **folded.bytes}
@@ -234,6 +246,7 @@ def save(
         name = served_name(path)
         write_warmup(work / "model", name, requests, warmup)
         write_examples(work / "model", name, requests, expected)
+        write_checksums(work / "model")
         return ExportReport(
             path=os.fspath(path),
             bytes_on_disk=contents.bytes_on_disk,
@@ -255,6 +268,8 @@ def _check_vocabularies(
 ) -> None:
     if not vocabularies:
         return
+    from mec_tf.data import Vocabulary  # reads pyarrow
+
     for name, vocabulary in vocabularies.items():
         if not isinstance(vocabulary, Vocabulary):
             raise TypeError(
@@ -318,7 +333,7 @@ def _describe(
 ) -> SavedModelContents:
     """Adds the list of tables to a SavedModel."""
     model = folded.model
-    sizes = {v.name: v.bytes for v in inspect_saved_model(folder).variables}
+    sizes = {v.name: v.bytes for v in read_contents(folder).variables}
     variables = module.table_variables(model)
     tables = []
     for place, layer in table_layers(model).items():
@@ -346,7 +361,7 @@ def _describe(
             )
         )
     write_tables(folder, tables)
-    return inspect_saved_model(folder)
+    return read_contents(folder)
 
 
 def _settings(layer: tf.keras.layers.Layer) -> dict[str, Any]:

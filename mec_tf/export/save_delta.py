@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mec_tf.export import delta_file
+from mec_tf.export.checksums import check_checksums
 from mec_tf.export.delta_file import DeltaFile
 from mec_tf.export.delta_report import DeltaReport
 from mec_tf.export.variable_layout import DATA_FILE, Place, variable_layout
@@ -36,6 +37,7 @@ def save_delta(
 
     Raises:
         FileNotFoundError: if `base` or `new` is no SavedModel.
+        ArtifactError: if one of them does not agree with its checksums.
         FileExistsError: if `path` exists.
         OSError: if it cannot be written.
 
@@ -45,20 +47,14 @@ def save_delta(
         ... )  # doctest: +SKIP
     """
     old, fresh, target = map(pathlib.Path, (base, new, path))
-    old_names = delta_file.file_names(old)
-    names = delta_file.file_names(fresh)
     if target.exists():
         raise FileExistsError(f"`path` must be new. Received: {path}")
-    delta = DeltaFile(
-        {name: delta_file.file_checksum(old / name) for name in old_names},
-        {},
-        {},
-    )
+    delta = DeltaFile(check_checksums(old), {}, {})
     by_content = {digest: name for name, digest in delta.base.items()}
     whole: dict[str, int] = {}
     variables: dict[str, int] = {}
-    for name in names:
-        digest = delta_file.file_checksum(fresh / name)
+    digests = check_checksums(fresh)
+    for name, digest in digests.items():
         parts: list[dict[str, Any]]
         if digest in by_content:
             same = by_content[digest]
@@ -79,7 +75,7 @@ def save_delta(
     return DeltaReport(
         path=os.fspath(path),
         bytes_total=target.stat().st_size,
-        new_bytes=sum((fresh / name).stat().st_size for name in names),
+        new_bytes=sum((fresh / name).stat().st_size for name in digests),
         variables=variables,
         files=whole,
     )

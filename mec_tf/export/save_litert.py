@@ -25,6 +25,7 @@ from mec_tf.export.serving_module import (
     trace_model,
 )
 from mec_tf.export.verify import TOLERANCE, difference
+from mec_tf.files import replacing
 
 _LARGEST = 2**31 - 1  # bytes of a LiteRT file
 
@@ -108,7 +109,9 @@ def save_litert(
     _check_size(len(content), weights)
     requests = {names[name]: values for name, values in sample.items()}
     worst = _check_answers(content, requests, expected)
-    _write(target, content)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as fresh:
+        fresh.write_bytes(content)
     tables = stored_bytes(model, stored)
     return LiteRTReport(
         path=os.fspath(path),
@@ -164,14 +167,3 @@ def _check_answers(
             )
             worst = max(worst, gap)
     return worst
-
-
-def _write(target: pathlib.Path, content: bytes) -> None:
-    """Writes beside and renames into place."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(target.name + ".fresh")
-    try:
-        fresh.write_bytes(content)
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.compression.counting import model_bytes
+from mec_tf.compression.keras_versions import check_keras
 from mec_tf.compression.tables import table_layers, walk
 from mec_tf.export.graph_edit import Stored
 from mec_tf.export.model_inputs import ModelInputs
@@ -66,6 +67,7 @@ class ServingModule(tf.Module):
 
 def check_model(model: Any, activation: Any) -> None:
     """Raises TypeError or ValueError unless both can be exported."""
+    check_keras(model)
     if not isinstance(model, tf.keras.Model):
         raise TypeError(
             f"`model` must be a Keras model. Received: {type(model).__name__}"

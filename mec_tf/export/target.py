@@ -6,7 +6,11 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+from mec_tf.files import naming_full_disk, swap, sync, sync_tree
+
 _SAVED_MODEL = "saved_model.pb"
+# In the work folder: what is being replaced, where both cannot be swapped.
+_ASIDE = "replaced"
 
 
 @contextlib.contextmanager
@@ -17,7 +21,7 @@ def staged(
 
     The work folder is `<path>.partial`; what a killed process left there is
     replaced. If the body raises, nothing of it stays, nor do directories that
-    were made for it.
+    were made for it. All of it is on the disk before it takes its place.
 
     Args:
         path: the directory to write; must not exist, or be empty.
@@ -33,6 +37,7 @@ def staged(
     missing = [p for p in target.parents if not p.exists()]
     try:
         try:
+            _put_back(target, work / _ASIDE)
             if work.exists():
                 shutil.rmtree(work)
             work.mkdir(parents=True)
@@ -40,9 +45,12 @@ def staged(
             raise OSError(
                 f"`path` cannot be written: {error.strerror}. Received: {path}"
             ) from error
-        yield work
-        _check_free(target, overwrite)
-        _move(work / "model", target, work / "replaced")
+        with naming_full_disk(target):
+            yield work
+            _check_free(target, overwrite)
+            sync_tree(work / "model")
+            _move(work / "model", target, work / _ASIDE)
+            sync(target.parent)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         for parent in missing:
@@ -67,12 +75,21 @@ def _check_free(target: pathlib.Path, overwrite: bool) -> None:
     )
 
 
+def _put_back(target: pathlib.Path, aside: pathlib.Path) -> None:
+    """Undoes a `_move` that was killed half-way."""
+    if aside.exists() and not target.exists():
+        os.rename(aside, target)
+
+
 def _move(
     source: pathlib.Path, target: pathlib.Path, aside: pathlib.Path
 ) -> None:
     if not target.exists() or not any(target.iterdir()):
         os.rename(source, target)
         return
+    if swap(source, target):
+        return
+    # Elsewhere than on Linux there is a moment without either.
     os.rename(target, aside)
     try:
         os.rename(source, target)

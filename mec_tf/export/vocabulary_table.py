@@ -1,13 +1,17 @@
 """A vocabulary inside a SavedModel: a text file and its hash table."""
 
+from __future__ import annotations
+
 import hashlib
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from mec_tf.data import Vocabulary
+if TYPE_CHECKING:
+    from mec_tf.data import Vocabulary
 
 
 class VocabularyTable(tf.Module):

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import mec_tf
-from mec_tf.compression.artifact_error import ArtifactError
+from mec_tf import ArtifactError
 from mec_tf.export import delta_file
+from mec_tf.export.checksums import file_names
 from mec_tf.layers import CodeLookupEmbedding
 from mec_tf.layers.variables import raw
 
@@ -43,10 +44,7 @@ def change_codes(table, rows):
 
 
 def contents(folder):
-    return {
-        name: (folder / name).read_bytes()
-        for name in delta_file.file_names(folder)
-    }
+    return {name: (folder / name).read_bytes() for name in file_names(folder)}
 
 
 def answers(path, rows=ROWS):
@@ -262,3 +260,14 @@ def test_variables_in_an_unknown_order_are_carried_whole(
     assert "variables/variables.data-00000-of-00001" in report.files
     mec_tf.export.apply_delta(base, tmp_path / "d", tmp_path / "3")
     assert contents(tmp_path / "3") == contents(new)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_damaged_exports_make_no_delta(tmp_path, pair, which):
+    file = pair[which] / "variables" / "variables.data-00000-of-00001"
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtifactError, match="is damaged"):
+        mec_tf.export.save_delta(*pair, tmp_path / "d")
+    assert not (tmp_path / "d").exists()

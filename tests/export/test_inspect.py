@@ -1,6 +1,7 @@
 """Reading back what an export holds."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 import mec_tf
 from mec_tf import compression
+from mec_tf.export.checksums import CHECKSUM_FILE, write_checksums
 from mec_tf.export.inspect import EMBEDDING_FILE
 
 
@@ -58,7 +60,10 @@ def test_missing_and_damaged_files(tmp_path, saved):
 
     def check(match, text):
         file.write_text(text)
-        with pytest.raises(ValueError, match=match):
+        with pytest.raises(mec_tf.ArtifactError, match="SHA256SUMS"):
+            mec_tf.export.inspect_saved_model(saved)
+        write_checksums(saved)  # as somebody would who knows the format
+        with pytest.raises(mec_tf.ArtifactError, match=match):
             mec_tf.export.inspect_saved_model(saved)
 
     check("damaged", "{")
@@ -71,5 +76,31 @@ def test_missing_and_damaged_files(tmp_path, saved):
     check("damaged", json.dumps(document))
     file.unlink()
     (saved / "variables" / "variables.index").write_bytes(b"junk")
-    with pytest.raises(ValueError, match="are damaged"):
+    write_checksums(saved)
+    with pytest.raises(mec_tf.ArtifactError, match="are damaged"):
+        mec_tf.export.inspect_saved_model(saved)
+
+
+def test_every_file_is_compared_with_its_checksum(saved):
+    files = [file for file in saved.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    for file in files:
+        content = file.read_bytes()
+        for damaged in (content + b"x", content[:-1]):
+            file.write_bytes(damaged)
+            with pytest.raises(mec_tf.ArtifactError, match="is damaged"):
+                mec_tf.export.inspect_saved_model(saved)
+        file.unlink()
+        with pytest.raises((mec_tf.ArtifactError, FileNotFoundError)):
+            mec_tf.export.inspect_saved_model(saved)
+        file.write_bytes(content)
+    subprocess.run(
+        ["sha256sum", "--check", "--quiet", "--strict", CHECKSUM_FILE],
+        cwd=saved,
+        check=True,
+    )
+    (saved / "assets.extra" / "mine").write_text("a note of the user's")
+    mec_tf.export.inspect_saved_model(saved)
+    (saved / "variables" / "variables.data-00001-of-00002").touch()
+    with pytest.raises(mec_tf.ArtifactError, match="is not in"):
         mec_tf.export.inspect_saved_model(saved)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mec_tf.export import target
 from mec_tf.export.target import staged
 
 
@@ -71,3 +72,23 @@ def test_unwritable_target(tmp_path):
     with pytest.raises(OSError, match="`path` cannot be written"):
         write(tmp_path / "file" / "serving" / "1")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_without_swapping_the_old_one_is_put_aside(tmp_path, monkeypatch):
+    monkeypatch.setattr(target, "swap", lambda one, other: False)
+    write(tmp_path / "1", "old")
+    write(tmp_path / "1", "new", overwrite=True)
+    assert (tmp_path / "1" / "saved_model.pb").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["1"]
+
+
+def test_what_was_put_aside_when_killed_comes_back(tmp_path):
+    write(tmp_path / "1", "old")
+    (tmp_path / "1.partial").mkdir()
+    (tmp_path / "1").rename(tmp_path / "1.partial" / "replaced")
+    with pytest.raises(KeyboardInterrupt):
+        with staged(tmp_path / "1", overwrite=True):
+            assert (tmp_path / "1" / "saved_model.pb").read_text() == "old"
+            raise KeyboardInterrupt
+    assert (tmp_path / "1" / "saved_model.pb").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["1"]

@@ -3,14 +3,14 @@
 import dataclasses
 import hashlib
 import os
-import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from mec_tf.compression.artifact_error import ArtifactError
+from mec_tf.files.artifact_error import ArtifactError
+from mec_tf.files.writing import replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,25 +43,21 @@ class CheckedFile:
         Raises:
             OSError: if the file cannot be written.
         """
-        path = pathlib.Path(path)
         metadata = {
             "format": self.format,
             "version": self.version,
             self.text: text,
             "sha256": self.checksum(text, arrays),
         }
-        fresh = path.with_name(path.name + ".fresh")
         try:
-            fresh.touch()
-            mode = fresh.stat().st_mode
-            save_file(arrays, fresh, metadata=metadata)
-            # safetensors makes files that only the owner reads
-            fresh.chmod(mode)
-            fresh.replace(path)
+            with replacing(path) as fresh:
+                fresh.touch()
+                mode = fresh.stat().st_mode
+                save_file(arrays, fresh, metadata=metadata)
+                # safetensors makes files that only the owner reads
+                fresh.chmod(mode)
         except SafetensorError as error:
             raise OSError(f"{path} cannot be written: {error}") from None
-        finally:
-            fresh.unlink(missing_ok=True)
 
     def read(
         self, path: str | os.PathLike
