@@ -86,6 +86,7 @@ def compress_full(
     settings: FitSettings,
     *,
     plan: compression.CompressionPlan | None = None,
+    folder: str | pathlib.Path | None = None,
     verbose: str | int = "auto",
 ) -> compression.CompressionResult:
     """Compresses a model of `train_full`.
@@ -94,7 +95,8 @@ def compress_full(
     log-loss has risen over the full-precision model's: on some logs the AUC
     goes on rising while probabilities go wrong. A compressed model first loses
     AUC and may then pass the full one, so training waits three passes for a
-    better state.
+    better state. With a `folder` for the state of the training, one that was
+    killed goes on from there.
     """
     limit = evaluate(model, log, "validation").log_loss
 
@@ -117,6 +119,7 @@ def compress_full(
         monitor=quality,
         verbose=verbose,
         counts=table_counts(model, log),
+        folder=folder,
     )
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import os
+import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,9 +13,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from mec_tf.compression import counting
-from mec_tf.compression.batches import as_batches
+from mec_tf.compression.batches import as_batches, first_not_finite
 from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.embedding_codes import EmbeddingCodes
+from mec_tf.compression.keras_versions import check_keras
 from mec_tf.compression.low_rank import low_rank_dense
 from mec_tf.compression.methods import Method
 from mec_tf.compression.methods.method import policy_of
@@ -27,9 +30,12 @@ from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.popularity import count_ids
 from mec_tf.compression.rebuild import check_copy, rebuild
 from mec_tf.compression.report import CompressionReport, TableReport
+from mec_tf.compression.row_distortion import row_distortion
 from mec_tf.compression.selection import KeepBest
 from mec_tf.compression.tables import Table, find_tables, walk
+from mec_tf.compression.train_tables import mark_train_steps, train_tables
 from mec_tf.layers.trained_rows import check_table
+from mec_tf.training.training_diverged import TrainingDiverged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +46,8 @@ class CompressionResult:
         model: the compressed model, built and compiled.
         report: what was done to each table.
         plan: what was planned.
-        history: Keras logs of the training, a list a name.
+        history: Keras logs of the training, a list a name; since it was
+            last started, where it went on from a `folder`.
         codes: its tables, for use in other models.
     """
 
@@ -83,6 +90,7 @@ def compress(
     verbose: str | int = "auto",
     counts: Mapping[str, np.ndarray] | None = None,
     model_fn: Callable[[], tf.keras.Model] | None = None,
+    folder: str | os.PathLike | None = None,
 ) -> CompressionResult:
     """Shrinks the embedding tables of a trained Keras model.
 
@@ -117,17 +125,32 @@ def compress(
             one pass over `train`.
         model_fn: returns a new, unbuilt model of the same structure, where
             the model cannot be copied from its configuration.
+        folder: where the state of the training lives. A compression that was
+            killed goes on from there, after its last epoch, if it is started
+            with the same arguments again: `train` must then give the same
+            batches in the same order, the next shuffle after each pass (a
+            `shuffle` with a seed does), and `validation_data` always the
+            same. Default None: nothing is written.
 
     Raises:
         ValueError: if the model is not built or compiled, has no table, has
             NaN in one, cannot be copied, the budget cannot be met, or the
             plan is of another model.
+        TrainingDiverged: if the loss became NaN, infinite or exploded, or
+            codes collapsed (see `mec_tf.training.StopOnDivergence`). Its
+            `result` is the `CompressionResult` of the best state before.
+        ArtifactError: if `folder` holds a damaged state, or that of another
+            compression.
+        OSError: if the state cannot be written.
+        TypeError: if the model, or a layer in it, is of the Keras that
+            `tf.keras` is not.
 
     Reference:
         "MEC" (arXiv 2502.15355).
     """
     started = time.monotonic()
     policy = policy or CompressionPolicy()
+    check_keras(model)
     check_compiled(model)
     train = as_batches(train)
     tables, first, counts = _survey(model, train, counts, model_fn)
@@ -170,7 +193,7 @@ def compress(
                 table.values(), counts[table.path], seed=policy.seed
             )
     compile_like(model, training, optimizer or optimizer_like(model))
-    _mark_train_steps(
+    mark_train_steps(
         training, [_layer_at(training, table.path) for table in chosen]
     )
     for method in {id(m): m for m in methods.values()}.values():
@@ -181,12 +204,30 @@ def compress(
         patience,
         [table.path for table in chosen],
         skip_start=policy.anew,
+        path=None if folder is None else pathlib.Path(folder) / "state.npz",
+        plan=str(planned),
     )
+    keep.set_model(training)
+    if folder is not None:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        keep.restore()
     if methods and not any(method.trains for method in methods.values()):
         epochs = 0
-    history = _train(
-        training, train, epochs, steps_per_epoch, [keep, *callbacks], verbose
-    )
+    lost = None
+    try:
+        history = train_tables(
+            training, train, epochs, steps_per_epoch, keep, callbacks, verbose
+        )
+    except TrainingDiverged as error:
+        place = first_not_finite(train)
+        found = (
+            "" if place is None else f" There is NaN or infinity in {place}."
+        )
+        if not keep.has_state:
+            raise TrainingDiverged(f"{error}{found}") from None
+        lost = f"{error}{found}"
+        history = {}
+        keep.use_best()
     compressed = rebuild(
         model,
         {
@@ -205,14 +246,28 @@ def compress(
         weights_from=training,
     )
     compile_like(model, compressed, optimizer_like(model))
+    distortion = {
+        t.path: row_distortion(
+            t.layer, _layer_at(compressed, t.path), counts[t.path]
+        )
+        for t in chosen
+        if not policy.anew
+    }
     report = CompressionReport(
-        _table_reports(planned, compressed),
+        _table_reports(planned, compressed, distortion),
         keep.scores,
         round(time.monotonic() - started, 2),
         dense,
     )
     codes = EmbeddingCodes.from_model(compressed, counts)
-    return CompressionResult(compressed, report, planned, history, codes)
+    result = CompressionResult(compressed, report, planned, history, codes)
+    if lost is not None:
+        raise TrainingDiverged(
+            f"{lost} The best state so far, {keep.describe_best()}, is "
+            "compressed in the error's `result`.",
+            result,
+        )
+    return result
 
 
 def _survey(model, train, counts, model_fn):
@@ -286,47 +341,7 @@ def _layer_at(model: tf.keras.Model, path: str) -> Any:
     return dict(walk(model))[path]
 
 
-def _mark_train_steps(model: tf.keras.Model, layers: list) -> None:
-    """Lets the layers know a train step, whatever the model tells them.
-
-    Keras 3 runs inner layers as in inference where the model's own `call` has
-    no `training` argument, as in most tutorials; codebooks would stand still.
-    """
-    step = model.train_step
-
-    def train_step(*args: Any, **kwargs: Any) -> Any:
-        for layer in layers:
-            layer.learning = True
-        try:
-            return step(*args, **kwargs)
-        finally:
-            for layer in layers:
-                layer.learning = False
-
-    model.train_step = train_step
-
-
-def _train(model, train, epochs, steps_per_epoch, callbacks, verbose):
-    if not epochs:
-        callbacks[0].set_model(model)
-        callbacks[0].on_train_begin()
-        callbacks[0].on_train_end()
-        return {}
-    infinite = train.cardinality() == tf.data.INFINITE_CARDINALITY
-    if steps_per_epoch is not None and not infinite:
-        train = train.repeat()
-    history = model.fit(
-        train,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        callbacks=list(callbacks),
-        shuffle=False,
-        verbose=verbose,
-    )
-    return history.history
-
-
-def _table_reports(planned, model) -> tuple[TableReport, ...]:
+def _table_reports(planned, model, distortion) -> tuple[TableReport, ...]:
     layers = dict(walk(model))
     reports = []
     for table in planned.tables:
@@ -340,6 +355,7 @@ def _table_reports(planned, model) -> tuple[TableReport, ...]:
                 counting.layer_bytes(layer),
                 describe(table),
                 counting.layer_perplexity(layer),
+                distortion=distortion.get(table.path),
             )
         )
     return tuple(reports)

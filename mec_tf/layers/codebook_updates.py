@@ -8,17 +8,19 @@ DEAD_SHARE = 0.01
 
 
 def draw_seeds(
-    points: tf.Tensor, lookups: tf.Tensor, codebook_size: int
+    points: tf.Tensor, lookups: tf.Tensor, codebook_size: int, seed: tf.Tensor
 ) -> tf.Tensor:
     """A random counted row of the batch for every code: `[M, K, d]`.
 
     Args:
-        points: `[M, n, d]`, the rows' parts.
+        points: `[n, M, d]`, the rows' parts.
         lookups: `[n]`, how often each row counts.
         codebook_size: `K`.
+        seed: integers `[2]` of the draw.
     """
     upto = tf.cumsum(lookups)
-    places = tf.random.uniform([codebook_size]) * tf.reduce_sum(lookups)
+    places = tf.random.stateless_uniform([codebook_size], seed, alg="philox")
+    places *= tf.reduce_sum(lookups)
     drawn = tf.searchsorted(upto, places, side="right")
     # Where no row counts none is drawn, but the shape must hold.
     padded = tf.pad(points, [[0, 1], [0, 0], [0, 0]])

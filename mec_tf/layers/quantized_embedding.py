@@ -1,6 +1,7 @@
 """What the trainable tables that learn their codes share."""
 
 import abc
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,9 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         track_usage: bool, whether the layer reports the metrics
             `<name>_usage` (share of codes in use) and `<name>_perplexity`.
             Default False.
+        seed: int, of the rows that codes out of use move to, and of
+            negatives. Default: drawn, following
+            `tf.keras.utils.set_random_seed`.
         **kwargs: `additive_dim`, `private_rows`, `mask_zero`, `oov` as in
             `TableLayer`, and those of `tf.keras.layers.Layer`.
 
@@ -89,11 +93,12 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         num_negatives: int = 1,
         temperature: float = 1.0,
         track_usage: bool = False,
+        seed: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(input_dim, output_dim, **kwargs)
         self.quantizer = self.make_quantizer()
-        self.quantizer.check_dim(self.split_dim)
+        self.quantizer.check_dim(self.code_dim)
         if codebook_update not in CODEBOOK_UPDATES:
             raise ValueError(
                 f"`codebook_update` must be one of {CODEBOOK_UPDATES}. "
@@ -127,6 +132,7 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         self.num_negatives = num_negatives
         self.temperature = temperature
         self.track_usage = track_usage
+        self.seed = random.getrandbits(31) if seed is None else int(seed)
         self._commitment = CommitmentLoss()
         self._pwr = PopularityWeightedRegularization()
         self._contrastive = ContrastiveQuantizationLoss(
@@ -149,11 +155,16 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         """Columns that are quantized: `output_dim` less `additive_dim`."""
         return self.output_dim - self.additive_dim
 
+    @property
+    def code_dim(self) -> int:
+        """Columns of a row as codes see it (`to_code_space`)."""
+        return self.split_dim
+
     def build(self, input_shape: Any = None) -> None:
         books = (
             self.num_codes,
             self.codebook_size,
-            self.quantizer.entry_dim(self.split_dim),
+            self.quantizer.entry_dim(self.code_dim),
         )
         self.embeddings = add_raw_weight(
             self,
@@ -194,6 +205,9 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         self.popularity = add_raw_weight(
             self, "popularity", (self.stored_rows,), "float32", "zeros"
         )
+        # What is drawn depends on the seed and this alone: a run restored
+        # from a checkpoint goes on bit for bit.
+        self.counter = add_raw_weight(self, "counter", (), "int64", "zeros")
         self.built = True
 
     def to_code_space(self, vectors: tf.Tensor) -> tf.Tensor:
@@ -223,10 +237,19 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
             lookups = tf.math.unsorted_segment_sum(
                 lookups, places, tf.shape(distinct)[0]
             )
-            self._add_losses(
-                distinct, lookups, inner, quantized, codes, parts, codebooks
+            counter = raw(self.counter)
+            seed = tf.stack(
+                [
+                    tf.constant(self.seed, tf.int64),
+                    tf.convert_to_tensor(counter),
+                ]
             )
-            self._update_codebooks(parts, flat, lookups)
+            self._add_losses(
+                distinct, lookups, inner, quantized, codes, parts, codebooks,
+                seed,
+            )  # fmt: skip
+            self._update_codebooks(parts, flat, lookups, seed)
+            counter.assign_add(1)
         # Adds an exact zero, so that the frozen layer answers bit for bit.
         passage = vectors - tf.stop_gradient(vectors)
         answer = tf.stop_gradient(self.from_code_space(quantized)) + passage
@@ -239,7 +262,7 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         return answer
 
     def _add_losses(
-        self, rows, lookups, inner, quantized, codes, parts, codebooks
+        self, rows, lookups, inner, quantized, codes, parts, codebooks, seed
     ):
         share = tf.math.divide_no_nan(lookups, tf.reduce_sum(lookups))
         if self.commitment_weight:
@@ -256,13 +279,13 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
             self.add_loss(self.pwr_weight * loss)
         if self.contrastive_weight:
             losses = self._contrastive.of_codes(
-                codes, inner, codebooks, self.quantizer.join
+                codes, inner, codebooks, self.quantizer.join, seed
             )
             self.add_loss(
                 self.contrastive_weight * tf.reduce_sum(share * losses)
             )
 
-    def _update_codebooks(self, parts, flat, lookups):
+    def _update_codebooks(self, parts, flat, lookups, seed):
         if self.codebook_update != "ema" and not self.track_usage:
             return
         size = self.num_codes * self.codebook_size
@@ -275,7 +298,7 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         )
         sums = tf.reshape(sums, [self.num_codes, self.codebook_size, width + 1])
         if self.codebook_update == "ema":
-            seeds = draw_seeds(points, lookups, self.codebook_size)
+            seeds = draw_seeds(points, lookups, self.codebook_size, seed)
             sums, seeds = over_replicas(sums, seeds)
             moving = raw(self.moving)
             moving.assign(moved(moving, sums, seeds, self.ema_decay))
@@ -437,6 +460,7 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
             num_negatives=self.num_negatives,
             temperature=self.temperature,
             track_usage=self.track_usage,
+            seed=self.seed,
         )
         return config
 

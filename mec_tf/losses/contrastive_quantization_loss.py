@@ -67,6 +67,7 @@ class ContrastiveQuantizationLoss(tf.keras.losses.Loss):
         vectors: tf.Tensor,
         codebooks: tf.Tensor,
         join: Callable[[tf.Tensor], tf.Tensor] = product.decode,
+        seed: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """The loss of rows under their codes.
 
@@ -76,6 +77,8 @@ class ContrastiveQuantizationLoss(tf.keras.losses.Loss):
             codebooks: float `[M, K, d]`.
             join: makes vectors `[..., D]` of entries `[..., M, d]`. Default:
                 joins them, as product quantization does.
+            seed: int64 `[2]` of the negatives; the same seed draws the same
+                ones. Default: drawn, following `tf.random.set_seed`.
 
         Returns:
             `[n]`; zero for a codebook of one code, which has no negatives.
@@ -83,8 +86,11 @@ class ContrastiveQuantizationLoss(tf.keras.losses.Loss):
         size, width = codebooks.shape[1:]
         if size == 1:
             return tf.zeros_like(vectors[:, 0])
+        if seed is None:
+            seed = tf.random.uniform([2], maxval=1 << 31, dtype=tf.int64)
         negatives = [
-            hard_negative(codes, size) for _ in range(self.num_negatives)
+            hard_negative(codes, size, tf.random.fold_in(seed, place))
+            for place in range(self.num_negatives)
         ]
         candidates = tf.stack([codes, *negatives], axis=1)
         entries = tf.gather(
@@ -101,10 +107,13 @@ class ContrastiveQuantizationLoss(tf.keras.losses.Loss):
         }
 
 
-def hard_negative(codes: tf.Tensor, codebook_size: int) -> tf.Tensor:
+def hard_negative(
+    codes: tf.Tensor, codebook_size: int, seed: tf.Tensor
+) -> tf.Tensor:
     """Codes `[n, M]` with one random one of each row replaced by another."""
     rows, num_subspaces = tf.shape(codes)[0], codes.shape[1]
-    place = tf.random.uniform([rows], 0, num_subspaces, tf.int32)
-    shift = tf.random.uniform([rows], 1, codebook_size, tf.int32)
+    draws = tf.random.stateless_uniform([2, rows], seed, alg="philox")
+    place = tf.cast(draws[0] * num_subspaces, tf.int32)
+    shift = 1 + tf.cast(draws[1] * (codebook_size - 1), tf.int32)
     moved = tf.one_hot(place, num_subspaces, dtype=tf.int32) * shift[:, None]
     return tf.math.floormod(codes + moved, codebook_size)

@@ -2,14 +2,18 @@
 
 import os
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from mec_tf.layers import QuantizedEmbedding
 from mec_tf.training import summaries
-from mec_tf.training.table_health import TableHealth, measure, reseed
+from mec_tf.training.table_health import (
+    TableHealth,
+    measure,
+    quantized_tables,
+    reseed,
+)
 
 
 class CodebookHealth(tf.keras.callbacks.Callback):
@@ -126,25 +130,14 @@ class CodebookHealth(tf.keras.callbacks.Callback):
             self._writer.close()
             self._writer = None
 
-    def _tables(self) -> Iterator[tuple[str, QuantizedEmbedding]]:
-        layers = list(self.model._flatten_layers())
-        names = {id(layer): layer.name for layer in layers}
-        for layer in layers:
-            for place, tier in enumerate(getattr(layer, "tiers", ())):
-                names[id(tier)] = f"{layer.name}/tier_{place}"
-        found: set[str] = set()
-        for layer in layers:
-            if isinstance(layer, QuantizedEmbedding) and layer.built:
-                name, number = names[id(layer)], 1
-                while name in found:
-                    name, number = f"{names[id(layer)]}_{number}", number + 1
-                found.add(name)
-                yield name, layer
+    def _tables(self) -> list[tuple[str, QuantizedEmbedding]]:
+        found = list(quantized_tables(self.model))
         if not found:
             raise ValueError(
                 "`model` must hold a quantized table in training, such as "
                 "ProductQuantizedEmbedding. Received a model without one."
             )
+        return found
 
     def _values(
         self, name: str, layer: QuantizedEmbedding, health: TableHealth

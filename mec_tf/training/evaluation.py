@@ -1,12 +1,16 @@
 """How good a ranking model is."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 
-from mec_tf.data import Log
+if TYPE_CHECKING:
+    from mec_tf.data import Log
+
 
 EVALUATION_BATCH = 8192
 
@@ -42,6 +46,8 @@ def rank_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     Raises:
         ValueError: if one class is missing.
     """
+    import pandas as pd  # heavy, and needed for nothing else here
+
     labels = np.asarray(labels, np.float64).reshape(-1)
     positives = labels.sum()
     negatives = len(labels) - positives
@@ -58,7 +64,12 @@ def rank_auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Mean binary cross-entropy of logits, in nats, in float64."""
+    """Mean binary cross-entropy of logits, in nats, in float64.
+
+    Args:
+        labels: 0 or 1, of any shape.
+        logits: as many.
+    """
     labels = np.asarray(labels, np.float64).reshape(-1)
     logits = np.asarray(logits, np.float64).reshape(-1)
     return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
@@ -76,6 +87,12 @@ def score(labels: np.ndarray, logits: np.ndarray) -> Scores:
 
 
 def evaluate(model: tf.keras.Model, log: Log, split: str) -> Scores:
-    """Scores of a model that gives logits, on one split of a log."""
+    """Scores of a model that gives logits, on one split of a log.
+
+    Args:
+        model: takes the batches of `log.dataset`, gives logits `[batch, 1]`.
+        log: the data.
+        split: "train", "validation" or "test".
+    """
     data = log.dataset(split, EVALUATION_BATCH)
     return score(log.labels(split), model.predict(data, verbose=0))

@@ -1,19 +1,26 @@
 """Training and tuning the full-precision model that compression starts from."""
 
+from __future__ import annotations
+
 import dataclasses
 import itertools
-import json
 import pathlib
+import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.data import Log
 from mec_tf.layers.variables import raw
 from mec_tf.optimizers import LazyAdam
 from mec_tf.training.evaluation import Scores, evaluate
+from mec_tf.training.stop_on_divergence import StopOnDivergence
+from mec_tf.training.training_diverged import TrainingDiverged
+from mec_tf.training.training_state import load_state, save_state
+
+if TYPE_CHECKING:
+    from mec_tf.data import Log
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,23 +82,17 @@ class _BestWeights(tf.keras.callbacks.Callback):
 
     def restore(self) -> None:
         """Goes back to the state in the file, if there is one."""
-        if not self.path.exists():
+        found = load_state(self.path, self.model)
+        if found is None:
             return
-        with np.load(self.path, allow_pickle=False) as saved:
-            state = json.loads(str(saved["state"]))
-            for place, variable in enumerate(self._variables()):
-                variable.assign(saved[f"now_{place}"])
-            self.best_weights = [
-                saved[f"best_{place}"]
-                for place in range(len(self.model.weights))
-            ]
+        state, self.best_weights = found
         self.best, self.epoch = state["best"], state["epoch"]
         self.waited, self.done = state["waited"], state["done"]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         scores = evaluate(self.model, self.log, "validation")
         if not np.isfinite(scores.log_loss):
-            raise ValueError(
+            raise TrainingDiverged(
                 "Training diverged: the log-loss on validation is "
                 f"{scores.log_loss}. Lower the learning rate."
             )
@@ -120,10 +121,17 @@ class _BestWeights(tf.keras.callbacks.Callback):
         assert self.best is not None
         return Scores(**self.best)
 
-    def _variables(self) -> list[tf.Variable]:
-        optimizer = self.model.optimizer
-        optimizer.build(self.model.trainable_variables)
-        return [raw(v) for v in (*self.model.weights, *optimizer.variables)]
+    def with_best(self, error: TrainingDiverged) -> TrainingDiverged:
+        """The error, with the best model so far where there is one."""
+        if self.best is None:
+            return error
+        scores = self.use_best()
+        return TrainingDiverged(
+            f"{error} The best state before that (validation AUC "
+            f"{scores.auc:.4f}) is kept in {self.path}, and is the error's "
+            "`result`.",
+            (self.model, scores),
+        )
 
     def _save(self) -> None:
         state = {
@@ -132,20 +140,7 @@ class _BestWeights(tf.keras.callbacks.Callback):
             "waited": self.waited,
             "done": self.done,
         }
-        arrays: dict[str, Any] = {
-            f"now_{i}": v.numpy() for i, v in enumerate(self._variables())
-        }
-        arrays.update({f"best_{i}": w for i, w in enumerate(self.best_weights)})
-        fresh = self.path.with_suffix(".fresh.npz")
-        np.savez(fresh, state=json.dumps(state), **arrays)
-        fresh.replace(self.path)
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes beside and renames into place."""
-    fresh = path.with_name(path.name + ".fresh")
-    fresh.write_text(text)
-    fresh.replace(path)
+        save_state(self.path, self.model, state, self.best_weights)
 
 
 def fit(
@@ -170,6 +165,13 @@ def fit(
 
     Returns:
         The model, compiled, at its best, and its validation scores.
+
+    Raises:
+        TrainingDiverged: if the training is lost (see `StopOnDivergence`);
+            its `result` is the best state before that, if any.
+        ArtifactError: if the state in `folder` is damaged or of another
+            model.
+        OSError: if the state cannot be written; the one before stays.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -185,15 +187,18 @@ def fit(
             "train", settings.batch_size, shuffle=True, seed=seed
         )
         steps = settings.steps(log.num_rows("train"))
-        model.fit(
-            train.repeat().skip(keep.epoch * steps),
-            epochs=settings.epochs * settings.evaluations,
-            initial_epoch=keep.epoch,
-            steps_per_epoch=steps,
-            callbacks=[keep],
-            shuffle=False,
-            verbose=verbose,
-        )
+        try:
+            model.fit(
+                train.repeat().skip(keep.epoch * steps),
+                epochs=settings.epochs * settings.evaluations,
+                initial_epoch=keep.epoch,
+                steps_per_epoch=steps,
+                callbacks=[StopOnDivergence(restore=False), keep],
+                shuffle=False,
+                verbose=verbose,
+            )
+        except TrainingDiverged as error:
+            raise keep.with_best(error) from None
     return model, keep.use_best()
 
 
@@ -217,6 +222,9 @@ def tune(
 ) -> tuple[tf.keras.Model, Scores, FitSettings]:
     """Trains once a point of a grid; the best validation AUC wins.
 
+    A point whose training diverges takes part with the best state before
+    that, if any, and a warning.
+
     Args:
         make_model: as of `fit`.
         log: as of `fit`.
@@ -228,20 +236,31 @@ def tune(
 
     Returns:
         The best model, its validation scores, and its settings.
+
+    Raises:
+        TrainingDiverged: if all points do so before their first evaluation.
+        ArtifactError, OSError: as of `fit`.
     """
-    best = None
+    best = lost = None
     for values in itertools.product(*grid.values()):
         varied: dict[str, Any] = dict(zip(grid, values, strict=True))
         point = dataclasses.replace(settings, **varied)
         name = f"lr{point.learning_rate:g}_l2{point.embedding_l2:g}"
-        model, scores = fit(
-            make_model,
-            log,
-            point,
-            pathlib.Path(folder) / name,
-            seed=seed,
-            verbose=verbose,
-        )
+        try:
+            model, scores = fit(
+                make_model,
+                log,
+                point,
+                pathlib.Path(folder) / name,
+                seed=seed,
+                verbose=verbose,
+            )
+        except TrainingDiverged as error:
+            warnings.warn(f"{name}: {error}", stacklevel=2)
+            lost = error
+            if error.result is None:
+                continue
+            model, scores = error.result
         if verbose:
             print(
                 f"  learning rate {point.learning_rate:g}, L2 "
@@ -251,5 +270,7 @@ def tune(
             )
         if best is None or scores.auc > best[1].auc:
             best = (model, scores, point)
-    assert best is not None
+    if best is None:
+        assert lost is not None
+        raise lost
     return best

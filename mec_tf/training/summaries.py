@@ -1,6 +1,6 @@
 """Values for TensorBoard, written without having it installed.
 
-`tf.summary.scalar` and `tf.summary.histogram` are parts of the `tensorboard`
+`tf.summary.scalar`, `histogram` and `text` are parts of the `tensorboard`
 package, which TensorFlow no longer brings; `tf.summary.write` is TensorFlow's.
 """
 
@@ -24,8 +24,14 @@ def histogram(name: str, values: np.ndarray) -> None:
     tf.summary.write(name, tf.constant(buckets, tf.float64), metadata=metadata)
 
 
+def text(name: str, markdown: str) -> None:
+    """Writes a text in Markdown."""
+    metadata = _metadata("text", "DATA_CLASS_TENSOR")
+    tf.summary.write(name, tf.constant(markdown), metadata=metadata)
+
+
 def _metadata(plugin: str, data_class: str) -> tf.compat.v1.SummaryMetadata:
-    # Empty content is version 0 of either plugin's own message.
+    # Empty content is version 0 of each plugin's own message.
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = plugin
     kinds = type(metadata).DESCRIPTOR.fields_by_name["data_class"].enum_type

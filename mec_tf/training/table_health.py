@@ -1,6 +1,7 @@
 """How a table in training uses its codes, measured over all of its rows."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,10 @@ from mec_tf.training.popularity_tiers import TIERS, popularity_tiers
 
 # Distances held at once: 16 MiB of float32.
 CHUNK_DISTANCES = 1 << 22
+# With fewer rows or codes, all on one code is no collapse yet.
+LEAST_TO_COLLAPSE = 8
+# Rows that a glance looks at.
+GLANCE_ROWS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,75 @@ class TableHealth:
         return self.usage == 0
 
 
+def quantized_tables(
+    model: tf.keras.Model,
+) -> Iterator[tuple[str, QuantizedEmbedding]]:
+    """The built quantized tables in training of a model, by unique names.
+
+    A tier of a `TieredEmbedding` is named after it.
+    """
+    layers = list(model._flatten_layers())
+    names = {id(layer): layer.name for layer in layers}
+    for layer in layers:
+        for place, tier in enumerate(getattr(layer, "tiers", ())):
+            names[id(tier)] = f"{layer.name}/tier_{place}"
+    found: set[str] = set()
+    for layer in layers:
+        if isinstance(layer, QuantizedEmbedding) and layer.built:
+            name, number = names[id(layer)], 1
+            while name in found:
+                name, number = f"{names[id(layer)]}_{number}", number + 1
+            found.add(name)
+            yield name, layer
+
+
+@dataclasses.dataclass(frozen=True)
+class Glance:
+    """What `glance` finds: as in `TableHealth`, of some rows."""
+
+    rows: int
+    perplexity: float
+    distortion: float
+
+
+def glance(layer: QuantizedEmbedding) -> Glance:
+    """Looks at some 4,096 rows of a built table, popular and rare ones."""
+    counts = raw(layer.popularity).numpy().astype(np.float64)
+    if not counts.sum():
+        counts = np.ones(len(counts))
+    looked_up = np.flatnonzero(counts)
+    looked_up = looked_up[:: max(1, len(looked_up) // GLANCE_ROWS)]
+    size = layer.codebook_size
+    step = max(1, CHUNK_DISTANCES // (layer.num_codes * size))
+    codebooks = tf.convert_to_tensor(raw(layer.codebooks))
+    mass = np.zeros((layer.num_codes, size))
+    error = 0.0
+    for start in range(0, len(looked_up), step):
+        rows = looked_up[start : start + step]
+        inner, codes, _, entries = _quantize(layer, rows, codebooks)
+        for column, picked in enumerate(codes.numpy().T):
+            mass[column] += np.bincount(picked, minlength=size)
+        gap = inner - layer.quantizer.join(entries)
+        errors = tf.reduce_sum(tf.square(gap), axis=-1).numpy()
+        error += float(counts[rows] @ errors)
+    return Glance(
+        len(looked_up),
+        float(np.mean(np.exp(_entropy(mass)))),
+        error / counts[looked_up].sum(),
+    )
+
+
+def collapsed(layer: QuantizedEmbedding, health: Glance, share: float) -> bool:
+    """Whether perplexity is under a share of what it could be.
+
+    Never, where there are fewer than 8 rows or codes.
+    """
+    most = min(layer.codebook_size, health.rows)
+    # One code in use is as far as a collapse can go.
+    least = max(1.0 + 1e-6, share * most)
+    return most >= LEAST_TO_COLLAPSE and health.perplexity < least
+
+
 def measure(layer: QuantizedEmbedding, seed: int = 0) -> TableHealth:
     """Looks at every row of a built table, in chunks.
 
@@ -79,7 +153,7 @@ def measure(layer: QuantizedEmbedding, seed: int = 0) -> TableHealth:
     tier_errors, tier_counts = np.zeros((2, len(TIERS)))
     nearest = contrastive = 0.0
     draws = _Draws(shape, seed)
-    for rows in chunks:
+    for place, rows in enumerate(chunks):
         inner, codes, parts, entries = _quantize(layer, rows, codebooks)
         weights = counts[rows]
         for column in range(layer.num_codes):
@@ -97,7 +171,11 @@ def measure(layer: QuantizedEmbedding, seed: int = 0) -> TableHealth:
         tier_counts += np.bincount(groups, weights, len(TIERS))
         if layer.contrastive_weight:
             losses = layer._contrastive.of_codes(
-                codes, inner, codebooks, layer.quantizer.join
+                codes,
+                inner,
+                codebooks,
+                layer.quantizer.join,
+                tf.constant([seed, place], tf.int64),
             )
             contrastive += float(weights @ losses.numpy())
     temperature = layer._pwr.temperature

@@ -43,7 +43,7 @@ def test_of_codes_with_fixed_negatives(monkeypatch):
     monkeypatch.setattr(
         contrastive_quantization_loss,
         "hard_negative",
-        lambda codes, size: negative,
+        lambda codes, size, seed: negative,
     )
     vectors, codebooks = rng.normal(size=(3, 4)), rng.normal(size=(2, 3, 2))
     loss = ContrastiveQuantizationLoss(temperature=0.5)
@@ -62,7 +62,7 @@ def test_of_codes_with_fixed_negatives(monkeypatch):
 
 def test_hard_negatives_differ_in_one_subspace():
     codes = tf.random.uniform([400, 4], 0, 5, tf.int32)
-    moved = hard_negative(codes, 5)
+    moved = hard_negative(codes, 5, tf.constant([1, 2]))
     differs = moved.numpy() != codes.numpy()
     np.testing.assert_array_equal(differs.sum(axis=1), 1)
     # Each row has its own place, and the new code is any of the others.

@@ -1,13 +1,18 @@
 """Training that was cut off goes on to the same end as one that was not."""
 
+import functools
+import tempfile
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from mec_tf.data import Log, Schema
+from mec_tf.files import ArtifactError
 from mec_tf.models import DeepFM
-from mec_tf.training import FitSettings, fit, tune
+from mec_tf.training import FitSettings, TrainingDiverged, fit, tune
 from mec_tf.training.evaluation import evaluate
+from mec_tf.training.training_state import state_variables
 
 
 def small_log():
@@ -49,6 +54,13 @@ def test_the_best_weights_come_back(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@functools.cache
+def uninterrupted():
+    with tempfile.TemporaryDirectory() as folder:
+        model, scores = fit(make, small_log(), SETTINGS, folder, verbose=0)
+    return scores, [variable.numpy() for variable in state_variables(model)]
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_cut_off_after_any_evaluation_it_goes_on(epoch, tmp_path, monkeypatch):
     log = small_log()
@@ -81,6 +93,63 @@ def test_cut_off_after_any_evaluation_it_goes_on(epoch, tmp_path, monkeypatch):
     model, scores = fit(make, log, SETTINGS, tmp_path, verbose=0)
     assert began == [epoch + 1]
     assert evaluate(model, log, "validation").auc == scores.auc > 0.7
+    same, whole = uninterrupted()
+    assert scores == same
+    for ours, theirs in zip(state_variables(model), whole, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_states_that_are_not_this_trainings(tmp_path):
+    log = small_log()
+    fit(make, log, SETTINGS, tmp_path, verbose=0)
+
+    def wider(settings):
+        return DeepFM({"a": 31, "b": 31}, embedding_dim=5, hidden_units=(8,))
+
+    with pytest.raises(ArtifactError, match="another model's training"):
+        fit(wider, log, SETTINGS, tmp_path, verbose=0)
+    path = tmp_path / "state.npz"
+    content = path.read_bytes()
+    for damaged in (content[:-100], b"", content[:99] + b"?" + content[100:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ArtifactError, match="is damaged .* Delete it"):
+            fit(make, log, SETTINGS, tmp_path, verbose=0)
+
+
+def test_the_best_state_before_a_divergence_is_kept(tmp_path, monkeypatch):
+    log = small_log()
+    original = tf.keras.Model.fit
+
+    def worse(self, *args, callbacks, **kwargs):
+        class SpeedUp(tf.keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                if epoch == 2:
+                    self.model.optimizer.learning_rate = 1e30
+
+        callbacks = [*callbacks, SpeedUp()]
+        return original(self, *args, callbacks=callbacks, **kwargs)
+
+    monkeypatch.setattr(tf.keras.Model, "fit", worse)
+    with pytest.raises(
+        TrainingDiverged, match="validation AUC .* kept in"
+    ) as e:
+        fit(make, log, SETTINGS, tmp_path, verbose=0)
+    model, scores = e.value.result
+    assert evaluate(model, log, "validation") == scores
+    assert scores.auc > 0.7
+
+
+def test_tune_goes_on_after_a_divergence(tmp_path):
+    log = small_log()
+    grid = {"learning_rate": (1e30, 0.05)}
+    with pytest.warns(UserWarning, match="lr1e.30_l20: Training diverged"):
+        _, scores, settings = tune(
+            make, log, SETTINGS, grid, tmp_path, verbose=0
+        )
+    assert settings.learning_rate == 0.05
+    with pytest.warns(UserWarning), pytest.raises(TrainingDiverged):
+        grid = {"learning_rate": (1e30,)}
+        tune(make, log, SETTINGS, grid, tmp_path, verbose=0)
 
 
 def test_tune_takes_the_best_point(tmp_path):
