@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from mec_tf.data.schema import Schema
 from mec_tf.data.source import Derive, Paths, Source
+from mec_tf.data.wording import cut, listed, shown
 
 
 def infer_schema(
@@ -48,7 +49,13 @@ def infer_schema(
     """
     source = Source(paths, delimiter, column_names, derive)
     return schema_of_types(
-        source.types(), label, numeric, strings, drop, timestamp
+        source.types(),
+        label,
+        numeric,
+        strings,
+        drop,
+        timestamp,
+        source.files[0],
     )
 
 
@@ -59,18 +66,24 @@ def schema_of_types(
     strings: Sequence[str] = (),
     drop: Sequence[str] = (),
     timestamp: str | None = None,
+    file: object = "the data",
 ) -> Schema:
-    """Does the work of `infer_schema`, given the types of the columns."""
-    require(types, "label", [label])
-    require(types, "numeric", numeric)
-    require(types, "strings", strings)
-    require(types, "drop", drop)
+    """Does the work of `infer_schema`, given the types of a file's columns."""
+    require(types, "label", [label], file)
+    require(types, "numeric", numeric, file)
+    require(types, "strings", strings, file)
+    require(types, "drop", drop, file)
     if timestamp is not None:
-        require(types, "timestamp", [timestamp])
+        require(types, "timestamp", [timestamp], file)
     categorical, floats, text = [], [], []
     for name, kind in types.items():
         if name in drop or name in (label, timestamp):
             continue
+        if not name:
+            raise ValueError(
+                f"{file} must name each column. Received '': name it in `drop` "
+                "to leave it out, or in a file's header"
+            )
         if name in numeric:
             floats.append(name)
         elif name in strings or is_text(kind):
@@ -86,8 +99,8 @@ def schema_of_types(
             floats.append(name)
         else:
             raise ValueError(
-                f"Column {name!r} must hold text or numbers; name it in `drop` "
-                f"to leave it out. Received: {kind}"
+                f"Column {shown(name)} of {file} must hold text or numbers; "
+                f"name it in `drop` to leave it out. Received: {cut(str(kind))}"
             )
     return Schema(
         label, tuple(categorical), tuple(floats), timestamp, tuple(text)
@@ -108,13 +121,15 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def require(
-    types: Mapping[str, pa.DataType], argument: str, columns: Sequence[str]
+    types: Mapping[str, pa.DataType],
+    argument: str,
+    columns: Sequence[str],
+    file: object,
 ) -> None:
     """Raises a ValueError if a column is not in the data."""
     missing = [column for column in columns if column not in types]
     if missing:
         raise ValueError(
-            f"`{argument}` must name columns of the data: "
-            f"{', '.join(map(repr, types))}. Received: "
-            f"{', '.join(map(repr, missing))}"
+            f"`{argument}` must name columns of {file}: {listed(types)}. "
+            f"Received: {listed(missing)}"
         )

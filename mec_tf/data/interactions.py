@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import pathlib
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from mec_tf.data.log import Log
 from mec_tf.data.schema import Schema
 from mec_tf.data.windows import Windows
+from mec_tf.data.wording import cut, one_line, shown
 
 _POPULARITY_POWER = 0.75
 _MIN_HELD_OUT = 3
@@ -51,8 +54,8 @@ def interactions(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is empty, a line is not two whole numbers, or
-            a user leaves no item to draw.
+        ValueError: If the file is empty or damaged, a line is not two whole
+            numbers, or a user leaves no item to draw.
     """
     if negatives < 1:
         raise ValueError(
@@ -146,16 +149,48 @@ def draw_negatives(
 def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"`path` is no file. Received: {path}")
+    table = _table(path)
+    kinds = [str(dtype) for dtype in table.dtypes]
+    if kinds != ["int64", "int64"]:
+        raise _line_error(path, _first_wrong(path) or cut(", ".join(kinds)))
+    return table[0].to_numpy(), table[1].to_numpy()
+
+
+def _table(path: pathlib.Path, **options: Any) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, sep=r"\s+", header=None)
+        return pd.read_csv(
+            path, sep=r"\s+", header=None, quoting=csv.QUOTE_NONE, **options
+        )
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"`path` is empty. Received: {path}") from error
     except pd.errors.ParserError as error:
-        raise _line_error(path, str(error)) from error
-    kinds = [str(dtype) for dtype in table.dtypes]
-    if kinds != ["int64", "int64"]:
-        raise _line_error(path, f"columns of {', '.join(kinds)}")
-    return table[0].to_numpy(), table[1].to_numpy()
+        raise _line_error(path, one_line(str(error))) from error
+    except Exception as error:  # Each kind of compression has its own.
+        raise ValueError(
+            f"{path} cannot be read: {one_line(str(error))}"
+        ) from error
+
+
+def _first_wrong(path: pathlib.Path) -> str:
+    """Names the first line that is not two whole numbers, where it can."""
+    try:
+        lines = _table(path, dtype=str, na_filter=False, skip_blank_lines=False)
+    except ValueError:
+        return ""
+    for number, values in enumerate(lines.itertuples(index=False), 1):
+        if any(values) and not (
+            len(values) == 2 and all(map(_is_whole, values))
+        ):
+            return f"{shown(' '.join(values))} in row {number}"
+    return ""
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        pa.scalar(text.removeprefix("+")).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _line_error(path: pathlib.Path, received: str) -> ValueError:

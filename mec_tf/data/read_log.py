@@ -28,6 +28,7 @@ from mec_tf.data.storage import (
 )
 from mec_tf.data.survey import Survey, numbers
 from mec_tf.data.vocabulary import ARROW_TYPES, Vocabulary
+from mec_tf.files import naming_full_disk
 
 _MAX_MERGED_ROWS = 1 << 18
 
@@ -91,8 +92,11 @@ def read_log(
         FileNotFoundError: If there is no such file.
         ValueError: If a file is empty, damaged or of another kind; a column
             is missing, holds one value only or values that are not of its
-            kind; the label is not 0 and 1; a split is empty; or `cache_dir`
-            holds something else. Nothing is left behind.
+            kind; the label is not 0 and 1; a split is empty; a file changes
+            while it is read; or `cache_dir` holds something else. It names
+            file, row and column where these are known: the row is the line
+            of a text file, or the number, from 1, of a Parquet file's row.
+            Nothing is left behind.
     """
     if min_count < 1:
         raise ValueError(
@@ -135,15 +139,18 @@ def read_log(
 
     types = source.types()
     if schema is None:
-        schema = schema_of_types(types, label, numeric, strings, drop)
+        schema = schema_of_types(
+            types, label, numeric, strings, drop, file=source.files[0]
+        )
     else:
-        require(types, "drop", drop)
-        schema = _with_strings(schema.drop(tuple(drop)), types)
-    read = _read_types(schema, types, split)
+        file = source.files[0]
+        require(types, "drop", drop, file)
+        schema = _with_strings(schema.drop(tuple(drop)), types, file)
+    read = _read_types(schema, types, split, source.files[0])
     assign = split.fit(source, schema.timestamp, progress)
-    survey = Survey(schema)
+    survey = Survey(schema, source)
     for block in source.blocks(read, "Counting values", progress):
-        survey.update(block, assign(block), source.files[block.file])
+        survey.update(block, assign(block))
     survey.check()
     vocabularies = survey.vocabularies(min_count)
     stats = survey.numeric_stats()
@@ -153,20 +160,26 @@ def read_log(
     if partial.exists():
         shutil.rmtree(partial)
     try:
-        entries = _encode(
-            source.blocks(read, "Encoding rows", progress),
-            assign,
-            schema,
-            vocabularies,
-            partial,
-        )
-        _finish(partial, name, schema, vocabularies, stats, entries, settings)
+        with naming_full_disk(folder):
+            entries = _encode(
+                source.blocks(read, "Encoding rows", progress),
+                assign,
+                schema,
+                vocabularies,
+                partial,
+            )
+            source.check_unchanged()
+            _finish(
+                partial, name, schema, vocabularies, stats, entries, settings
+            )
         if folder.exists():  # A log of other settings, or an empty directory.
             os.replace(folder, partial / "replaced")
             shutil.rmtree(partial / "replaced")
         os.replace(partial, folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, ValueError):  # Due to a change, perhaps.
+            source.check_unchanged()
         raise
     return Log.load(folder)
 
@@ -187,11 +200,13 @@ def _is_cached(folder: pathlib.Path, settings: dict[str, Any]) -> bool:
         return False
 
 
-def _with_strings(schema: Schema, types: dict[str, pa.DataType]) -> Schema:
-    require(types, "label", [schema.label])
-    require(types, "schema", schema.features)
+def _with_strings(
+    schema: Schema, types: dict[str, pa.DataType], file: pathlib.Path
+) -> Schema:
+    require(types, "label", [schema.label], file)
+    require(types, "schema", schema.features, file)
     if schema.timestamp is not None:
-        require(types, "schema", [schema.timestamp])
+        require(types, "schema", [schema.timestamp], file)
     if schema.strings is not None:
         return schema
     text = tuple(c for c in schema.categorical if is_text(types[c]))
@@ -199,16 +214,20 @@ def _with_strings(schema: Schema, types: dict[str, pa.DataType]) -> Schema:
 
 
 def _read_types(
-    schema: Schema, types: dict[str, pa.DataType], split: Split
+    schema: Schema,
+    types: dict[str, pa.DataType],
+    split: Split,
+    file: pathlib.Path,
 ) -> dict[str, pa.DataType]:
     """Chooses the type to parse each column as, if it is text."""
     columns = split.columns(schema.timestamp)
-    require(types, "split", columns)
+    require(types, "split", columns, file)
     read = {column: types[column] for column in columns}
-    if pa.types.is_integer(types[schema.label]):
+    kind = types[schema.label]
+    if pa.types.is_integer(kind) or pa.types.is_null(kind):
         read[schema.label] = pa.float64()
     else:
-        read[schema.label] = types[schema.label]
+        read[schema.label] = kind
     for column in schema.numeric:
         read.setdefault(column, pa.float64())
     for column in schema.categorical:
@@ -253,8 +272,8 @@ def _encode_block(
         ids[:, i] = vocabularies[column].encode(block.columns[column])
     numeric = np.empty((len(block), len(schema.numeric)), np.float32)
     for i, column in enumerate(schema.numeric):
-        numeric[:, i] = numbers(block.columns[column], column)
-    labels = numbers(block.columns[schema.label], schema.label)
+        numeric[:, i] = numbers(block.columns[column])
+    labels = numbers(block.columns[schema.label])
     return Rows(ids, numeric, labels)
 
 

@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 from tqdm.auto import tqdm
+
+from mec_tf.data.column_error import ColumnError, missing_columns
+from mec_tf.data.parquet_file import ParquetFile
+from mec_tf.data.text_file import TextFile
+from mec_tf.data.wording import first_failing, shown
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _PARQUET = (".parquet", ".pq")
 _SUPPORTED = (*_DELIMITERS, *(f"{e}.gz" for e in _DELIMITERS), *_PARQUET)
-
-_CSV_BLOCK_BYTES = 1 << 22
-_FIRST_BLOCK_BYTES = 1 << 20
-_PARQUET_BLOCK_ROWS = 1 << 16
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
@@ -37,11 +36,13 @@ class Block:
     Args:
         file: Number of the file.
         start: Number of the first row, counted over all files.
+        row: Number of the first row, counted in the file.
         columns: Arrow arrays by name.
     """
 
     file: int
     start: int
+    row: int
     columns: dict[str, pa.Array]
 
     def __len__(self) -> int:
@@ -60,7 +61,8 @@ class Source:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a file is empty or has another ending.
+        ValueError: If a file is empty, cannot be read or has another ending,
+            or `delimiter` is not one character.
     """
 
     def __init__(
@@ -70,7 +72,21 @@ class Source:
         column_names: Sequence[str] | None = None,
         derive: Derive | None = None,
     ):
+        if delimiter is not None and not re.fullmatch(r"[\t !#-~]", delimiter):
+            raise ValueError(
+                "`delimiter` must be one ASCII character, no quote. Received: "
+                f"{shown(delimiter)}"
+            )
         self.files = find_files(paths)
+        self._stamps = [_stamp(file) for file in self.files]
+        self._parts = [
+            ParquetFile(file)
+            if _ending(file) in _PARQUET
+            else TextFile(
+                file, delimiter or _DELIMITERS[_ending(file)], column_names
+            )
+            for file in self.files
+        ]
         self._delimiter = delimiter
         self._column_names = list(column_names) if column_names else None
         self._derive = dict(derive or {})
@@ -91,20 +107,18 @@ class Source:
             ],
         }
 
+    def check_unchanged(self) -> None:
+        """Raises a ValueError if a file is not as it was at first."""
+        for file, stamp in zip(self.files, self._stamps, strict=True):
+            if _stamp(file) != stamp:
+                raise ValueError(f"{file} was changed while it was read.")
+
     def types(self) -> dict[str, pa.DataType]:
         """Returns the column types, as the first block of the first file."""
-        file = self.files[0]
-        if _ending(file) in _PARQUET:
-            with _errors(file):
-                schema = pq.read_schema(file)
-        else:
-            with _errors(file), self._open_csv(file, {}, True)[1] as reader:
-                schema = reader.schema
-        types = dict(zip(schema.names, schema.types, strict=True))
-        if len(types) < len(schema.names):
-            raise ValueError(f"{file} must name each column once.")
+        types = self._parts[0].types()
         for name, (column, make) in self._derive.items():
-            self._require([column], types, file)
+            if column not in types:
+                raise missing_columns(self.files[0], [column], types)
             types[name] = make(pa.array([], pa.string())).type
         return types
 
@@ -118,7 +132,7 @@ class Source:
 
         Args:
             types: Columns to read, with the types to parse text as; Parquet
-                columns come as they are.
+                columns come as they are, but times as in the first file.
             title: Of the progress bar.
             progress: Whether to show one.
 
@@ -130,6 +144,8 @@ class Source:
         made = {c: d for c, d in self._derive.items() if c in types}
         # The text of a column may be wanted beside the column.
         text = [c for c, _ in made.values()]
+        wanted = raw | {c: raw.get(c, pa.string()) for c in text}
+        first: dict[str, pa.DataType] = {}
         start = 0
         sizes = [file.stat().st_size for file in self.files]
         bar = tqdm(
@@ -140,74 +156,94 @@ class Source:
             disable=not progress,
         )
         with bar:
-            for number, file in enumerate(self.files):
-                first = start
-                wanted = raw | {c: raw.get(c, pa.string()) for c in text}
-                for batch, position in self._batches(file, wanted):
-                    columns = {c: batch.column(c) for c in raw}
+            for number, part in enumerate(self._parts):
+                row = 0
+                for batch, position in part.batches(wanted):
+                    found = dict(
+                        zip(batch.schema.names, batch.columns, strict=True)
+                    )
+                    block = Block(number, start, row, found)
+                    for name in wanted:
+                        found[name] = self._as_first(block, name, first)
                     for name, (column, make) in made.items():
-                        source = batch.column(column).cast(pa.string())
-                        columns[name] = make(source)
+                        found[name] = self._made(block, column, make)
                     if batch.num_rows:
-                        yield Block(number, start, columns)
+                        columns = {name: found[name] for name in types}
+                        yield Block(number, start, row, columns)
+                    row += batch.num_rows
                     start += batch.num_rows
                     bar.update(sum(sizes[:number]) + position - bar.n)
-                if start == first:
-                    raise ValueError(f"{file} holds no row.")
+                if not row:
+                    raise ValueError(f"{part.path} holds no row.")
 
-    def _batches(
-        self, file: pathlib.Path, types: dict[str, pa.DataType]
-    ) -> Iterator[tuple[pa.RecordBatch, int]]:
-        """Yields blocks of a file and how far they reach, in bytes."""
-        if _ending(file) in _PARQUET:
-            with _errors(file), pq.ParquetFile(file) as parquet:
-                self._require(types, parquet.schema_arrow.names, file)
-                size, rows = file.stat().st_size, 0
-                for batch in parquet.iter_batches(
-                    _PARQUET_BLOCK_ROWS, columns=list(types)
-                ):
-                    rows += batch.num_rows
-                    total = parquet.metadata.num_rows
-                    yield batch, size * rows // total
-            return
-        with _errors(file), self._open_csv(file, {}, True)[1] as reader:
-            names = reader.schema.names
-        self._require(types, names, file)
-        with _errors(file, names):
-            raw, reader = self._open_csv(file, types, False)
-            with raw, reader:
-                for batch in reader:
-                    yield batch, raw.tell()
+    def error(
+        self,
+        block: Block,
+        column: str,
+        expected: object,
+        index: int,
+        received: str | None = None,
+    ) -> ColumnError:
+        """Words what is wrong in a block.
 
-    def _open_csv(
-        self, file: pathlib.Path, types: dict[str, pa.DataType], first: bool
-    ) -> tuple[pa.NativeFile, pa_csv.CSVStreamingReader]:
-        raw = pa.OSFile(str(file))
-        stream = raw
-        if file.name.lower().endswith(".gz"):
-            stream = pa.CompressedInputStream(raw, "gzip")
-        reader = pa_csv.open_csv(
-            stream,
-            read_options=pa_csv.ReadOptions(
-                block_size=_FIRST_BLOCK_BYTES if first else _CSV_BLOCK_BYTES,
-                column_names=self._column_names,
-            ),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=self._delimiter or _DELIMITERS[_ending(file)]
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=list(types), column_types=types
-            ),
+        Args:
+            block: The block.
+            column: The column.
+            expected: Arrow type or words.
+            index: Of the first row that is wrong, in the block.
+            received: What was found; by default that row's value.
+        """
+        if received is None:
+            received = _value(block.columns[column], index)
+        return ColumnError(
+            column,
+            self.files[block.file],
+            expected,
+            received,
+            self._parts[block.file].line(block.row + index),
         )
-        return raw, reader
 
-    def _require(self, wanted: Any, names: Any, file: pathlib.Path) -> None:
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            raise ValueError(
-                f"{file} has no column {', '.join(map(repr, missing))}. Its "
-                f"columns: {', '.join(map(repr, names))}"
-            )
+    def _as_first(
+        self, block: Block, name: str, first: dict[str, pa.DataType]
+    ) -> pa.Array:
+        """Gives times one unit; as numbers or text they have none."""
+        values = block.columns[name]
+        kind = first.setdefault(name, values.type)
+        if values.type == kind or pa.types.is_null(values.type):
+            return values
+        if pa.types.is_null(kind):
+            first[name] = values.type
+            return values
+        times = pa.types.is_temporal(kind), pa.types.is_temporal(values.type)
+        if not any(times):
+            return values
+        try:
+            if all(times):
+                return values.cast(kind)
+        except pa.ArrowException:
+            pass
+        raise self.error(
+            block,
+            name,
+            f"{kind}, as in {self.files[0].name}",
+            0,
+            f"{values.type}",
+        )
+
+    def _made(
+        self, block: Block, column: str, make: Callable[[pa.Array], pa.Array]
+    ) -> pa.Array:
+        def convert(values: pa.Array) -> pa.Array:
+            return make(values.cast(pa.string()))
+
+        values = block.columns[column]
+        try:
+            return convert(values)
+        except pa.ArrowException as error:
+            place = first_failing(values, convert)
+            raise self.error(
+                block, column, "what others are made of", place
+            ) from error
 
 
 def merge_blocks(blocks: Iterable[Block], min_rows: int) -> Iterator[Block]:
@@ -230,38 +266,24 @@ def _concatenate(blocks: list[Block]) -> Block:
         name: pa.concat_arrays([block.columns[name] for block in blocks])
         for name in blocks[0].columns
     }
-    return Block(blocks[0].file, blocks[0].start, columns)
+    return dataclasses.replace(blocks[0], columns=columns)
 
 
 def find_files(paths: Paths) -> list[pathlib.Path]:
     """Lists the files that `paths` names, those of a directory by name."""
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    files = []
+    files: list[pathlib.Path] = []
     for path in map(pathlib.Path, paths):
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.is_file()
-                and not file.name.startswith((".", "_"))
-                and file.name.lower().endswith(_SUPPORTED)
-            )
-            if not inside:
-                raise FileNotFoundError(
-                    f"`paths` names a directory without a file that ends in "
-                    f"one of {', '.join(_SUPPORTED)}. Received: {path}"
-                )
-            files += inside
-        elif not path.is_file():
-            raise FileNotFoundError(f"`paths` names no file. Received: {path}")
-        elif not path.name.lower().endswith(_SUPPORTED):
+        try:
+            files += _files_at(path)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
             raise ValueError(
-                "`paths` must name files that end in one of "
-                f"{', '.join(_SUPPORTED)}. Received: {path}"
-            )
-        else:
-            files.append(path)
+                f"`paths` must name files that can be read. Received: {path} "
+                f"({error.strerror})"
+            ) from error
     if not files:
         raise ValueError("`paths` must name a file. Received: none")
     for file in files:
@@ -270,54 +292,47 @@ def find_files(paths: Paths) -> list[pathlib.Path]:
     return files
 
 
+def _files_at(path: pathlib.Path) -> list[pathlib.Path]:
+    if path.is_dir():
+        inside = sorted(
+            file
+            for file in path.iterdir()
+            if file.is_file()
+            and not file.name.startswith((".", "_"))
+            and file.name.lower().endswith(_SUPPORTED)
+        )
+        if not inside:
+            raise FileNotFoundError(
+                f"`paths` names a directory without a file that ends in "
+                f"one of {', '.join(_SUPPORTED)}. Received: {path}"
+            )
+        return inside
+    if not path.is_file():
+        raise FileNotFoundError(f"`paths` names no file. Received: {path}")
+    if not path.name.lower().endswith(_SUPPORTED):
+        raise ValueError(
+            "`paths` must name files that end in one of "
+            f"{', '.join(_SUPPORTED)}. Received: {path}"
+        )
+    return [path]
+
+
 def _ending(file: pathlib.Path) -> str:
     suffixes = [suffix.lower() for suffix in file.suffixes]
     return suffixes[-2] if suffixes[-1] == ".gz" else suffixes[-1]
 
 
-class _errors:
-    """Names the file, and the column where known, in Arrow's errors."""
-
-    def __init__(self, file: pathlib.Path, names: Sequence[str] = ()):
-        self._file = file
-        self._names = names
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if not isinstance(error, pa.ArrowException | OSError):
-            return
-        found = re.search(
-            r"CSV column #(\d+):.* error to (\w+): (.*)", str(error), re.S
-        )
-        if found and int(found[1]) < len(self._names):
-            name = self._names[int(found[1])]
-            raise ColumnError(name, self._file, found[2], found[3]) from error
-        raise ValueError(f"{self._file} cannot be read: {error}") from error
+def _stamp(file: pathlib.Path) -> tuple[int, ...]:
+    """What changes when a file is written, or another put in its place."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-class ColumnError(ValueError):
-    """A column holds a value that is not of its kind.
-
-    Args:
-        column: Name of the column.
-        file: The file.
-        expected: Type that the column must have.
-        received: What was found.
-    """
-
-    def __init__(self, column: str, file: object, expected: str, received: str):
-        hint = ""
-        if expected == "int64":
-            expected = "whole numbers"
-            hint = (
-                "; name the column in `numeric` if it is a quantity, in "
-                "`strings` if it is text"
-            )
-        elif expected in ("double", "float64"):
-            expected = "numbers"
-        super().__init__(
-            f"Column {column!r} of {file} must hold {expected}{hint}. "
-            f"Received: {received}"
-        )
+def _value(values: pa.Array, index: int) -> str:
+    try:
+        return shown(values[index].as_py())
+    except (ValueError, OverflowError, ArithmeticError):
+        return f"a {values.type}"  # A time that Python does not know.

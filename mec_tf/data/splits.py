@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mec_tf.data.source import Block, Source
+from mec_tf.data.wording import first_failing
 
 Assign = Callable[[Block], np.ndarray]
 
@@ -108,7 +109,7 @@ class TemporalSplit:
             edges = np.round(np.multiply(cuts, num_rows))
         else:
             edges = np.quantile(
-                _sample(column, blocks), cuts, method="inverted_cdf"
+                _sample(source, column, blocks), cuts, method="inverted_cdf"
             )
 
         def assign(block: Block) -> np.ndarray:
@@ -116,7 +117,8 @@ class TemporalSplit:
                 values = np.arange(block.start, block.start + len(block))
                 return np.searchsorted(edges, values, "right")
             # A cut point itself belongs to the earlier split.
-            return np.searchsorted(edges, _numbers(column, block), "left")
+            values = _numbers(source, column, block)
+            return np.searchsorted(edges, values, "left")
 
         return assign
 
@@ -160,11 +162,13 @@ class ByValueSplit:
         table[list(self.test)] = 2
 
         def assign(block: Block) -> np.ndarray:
-            values = _numbers(self.column, block, days=True)
+            values = _numbers(source, self.column, block, days=True)
             if values.dtype != np.int64:
-                raise ValueError(
-                    f"The split's column {self.column!r} must hold whole "
-                    f"numbers or dates. Received: {values.dtype}"
+                raise source.error(
+                    block,
+                    self.column,
+                    "whole numbers or dates, to split by",
+                    0,
                 )
             return table[values % self.modulus]
 
@@ -222,36 +226,53 @@ def _uniform(rows: np.ndarray, seed: int) -> np.ndarray:
     return ((x ^ (x >> np.uint64(31))) >> np.uint64(11)) / 2.0**53
 
 
-def _numbers(column: str, block: Block, days: bool = False) -> np.ndarray:
+def _numbers(
+    source: Source, column: str, block: Block, days: bool = False
+) -> np.ndarray:
     """Returns a block's values of a column of numbers, times or dates."""
     values = block.columns[column]
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
     if values.null_count:
-        raise ValueError(
-            f"The split's column {column!r} must hold a value in each row. "
-            f"Received: {values.null_count} missing of {len(values)} in a block"
+        index = pc.index(values.is_null(), True).as_py()
+        raise source.error(
+            block,
+            column,
+            "a value in each row, to split by",
+            index,
+            f"none, one of {values.null_count} missing",
         )
-    if days and pa.types.is_temporal(values.type):
-        values = values.cast(pa.date32(), safe=False)
-    if pa.types.is_date32(values.type):
-        values = values.cast(pa.int32())
-    if pa.types.is_temporal(values.type) or pa.types.is_integer(values.type):
-        values = values.cast(pa.int64())
-    if not (pa.types.is_int64(values.type) or pa.types.is_float64(values.type)):
-        raise ValueError(
-            f"The split's column {column!r} must hold numbers, times or dates. "
-            f"Received: {values.type}"
-        )
-    if pa.types.is_floating(values.type) and pc.any(pc.is_nan(values)).as_py():
-        raise ValueError(f"The split's column {column!r} must not hold NaN.")
-    return values.to_numpy()
+    try:
+        return _as_numbers(values, days)
+    except ValueError as error:
+        index = first_failing(values, lambda part: _as_numbers(part, days))
+        raise source.error(
+            block, column, "numbers, times or dates, to split by", index
+        ) from error
 
 
-def _sample(column: str, blocks: Iterable[Block]) -> np.ndarray:
+def _as_numbers(values: pa.Array, days: bool) -> np.ndarray:
+    kind = values.type
+    try:
+        if days and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            values = values.cast(pa.date32(), safe=False)
+        if pa.types.is_date32(values.type) or pa.types.is_time32(kind):
+            values = values.cast(pa.int32())
+        if pa.types.is_temporal(kind) or pa.types.is_integer(kind):
+            return values.cast(pa.int64()).to_numpy()
+        if pa.types.is_floating(kind):
+            return values.cast(pa.float64()).to_numpy()
+    except pa.ArrowException as error:
+        raise ValueError(f"no numbers: {error}") from error
+    raise ValueError(f"no numbers: {kind}")
+
+
+def _sample(source: Source, column: str, blocks: Iterable[Block]) -> np.ndarray:
     """Returns the values of the rows with the smallest hashes."""
     values, keys = np.empty(0), np.empty(0)
     for block in blocks:
         rows = np.arange(block.start, block.start + len(block))
-        found = _numbers(column, block)
+        found = _numbers(source, column, block)
         values = np.concatenate([values, found]) if len(values) else found
         keys = np.concatenate([keys, _uniform(rows, 0)])
         if len(keys) > _SAMPLE_ROWS:

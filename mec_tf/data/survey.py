@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,9 +13,10 @@ import pyarrow.compute as pc
 from mec_tf.data.log import SPLITS
 from mec_tf.data.numeric_stats import Moments, NumericStats
 from mec_tf.data.schema import Schema
-from mec_tf.data.source import Block, ColumnError
+from mec_tf.data.source import Block, Source
 from mec_tf.data.value_counter import ValueCounter
 from mec_tf.data.vocabulary import Vocabulary, as_keys
+from mec_tf.data.wording import first_failing, listed, shown
 
 _SHOWN = 5
 
@@ -21,10 +26,12 @@ class Survey:
 
     Args:
         schema: The columns, with `strings` known.
+        source: The files, for messages.
     """
 
-    def __init__(self, schema: Schema):
+    def __init__(self, schema: Schema, source: Source):
         self._schema = schema
+        self._source = source
         text = schema.strings or ()
         self._counters = {
             column: ValueCounter("string" if column in text else "int64")
@@ -34,36 +41,36 @@ class Survey:
         self._rows = np.zeros(len(SPLITS), np.int64)
         self._positives = 0
 
-    def update(self, block: Block, codes: np.ndarray, file: object) -> None:
+    def update(self, block: Block, codes: np.ndarray) -> None:
         """Takes in a block.
 
         Args:
             block: The rows.
             codes: int array, the split of each row.
-            file: The file, for messages.
 
         Raises:
             ValueError: If a label is not 0 or 1, or a value is not of its
                 column's kind.
         """
-        labels = self._labels(block, file)
+        labels = self._labels(block)
         train = codes == 0
         self._rows += np.bincount(codes, minlength=len(SPLITS))
         self._positives += int(labels[train].sum())
         mask = pa.array(train)
         for column, counter in self._counters.items():
             # All rows are checked, training rows counted.
-            try:
-                keys = as_keys(block.columns[column], counter.key_dtype)
-            except ValueError as error:
-                expected = counter.key_dtype
-                if expected == "string":
-                    expected = "text or whole numbers"
-                received = str(error).rpartition("Received: ")[2]
-                raise ColumnError(column, file, expected, received) from error
+            kind = counter.key_dtype
+            expected = "text or whole numbers" if kind == "string" else kind
+            keys = self._converted(
+                block,
+                column,
+                expected,
+                functools.partial(as_keys, key_dtype=kind),
+            )
             counter.update(keys.filter(mask))
         for column, moments in self._moments.items():
-            moments.update(numbers(block.columns[column], column, file)[train])
+            found = self._converted(block, column, "double", numbers)
+            moments.update(found[train])
 
     def check(self) -> None:
         """Raises a ValueError if the log cannot be learned from."""
@@ -89,7 +96,7 @@ class Survey:
             raise ValueError(
                 "A column of one value in the training rows teaches nothing: "
                 f"drop it, or name it in `drop`. Received: "
-                f"{', '.join(map(repr, single))}"
+                f"{listed(single)}"
             )
 
     def vocabularies(self, min_count: int) -> dict[str, Vocabulary]:
@@ -110,36 +117,79 @@ class Survey:
         """Returns the statistics of each numeric column."""
         return {c: moments.stats() for c, moments in self._moments.items()}
 
-    def _labels(self, block: Block, file: object) -> np.ndarray:
+    def _converted(
+        self,
+        block: Block,
+        column: str,
+        expected: str,
+        convert: Callable[[pa.Array], Any],
+    ) -> Any:
+        values = block.columns[column]
+        try:
+            return convert(values)
+        except ValueError as error:
+            index = first_failing(values, convert)
+            raise self._source.error(block, column, expected, index) from error
+
+    def _labels(self, block: Block) -> np.ndarray:
         column = self._schema.label
         values = block.columns[column]
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_nan(values), None, values)
         if values.null_count:
-            raise ColumnError(
+            index = pc.index(values.is_null(), True).as_py()
+            raise self._source.error(
+                block,
                 column,
-                file,
                 "0 and 1, the label, in each row",
-                f"{values.null_count} missing in the rows from {block.start}",
+                index,
+                f"none, one of {values.null_count} missing",
             )
-        found = values.unique()
-        if not set(found.to_pylist()) <= {0, 1}:
-            shown = ", ".join(map(repr, found[:_SHOWN].to_pylist()))
+        if not _are_scalars(values.type):
+            raise self._source.error(
+                block, column, "0 and 1, the label", 0, f"{values.type}"
+            )
+        found = values.unique().to_pylist()
+        wrong = [value for value in found if value not in (0, 1)]
+        if wrong:
+            some = ", ".join(map(shown, found[:_SHOWN]))
             more = ", …" if len(found) > _SHOWN else ""
-            raise ColumnError(
-                column, file, "0 and 1, the label", f"{shown}{more}"
+            index = pc.index(values, pa.scalar(wrong[0], values.type)).as_py()
+            raise self._source.error(
+                block,
+                column,
+                "0 and 1, the label",
+                index,
+                f"{shown(wrong[0])}; the column holds {some}{more}",
             )
-        return numbers(values, column, file)
+        return numbers(values)
 
 
-def numbers(
-    values: pa.Array, column: str, file: object = "the log"
-) -> np.ndarray:
-    """Returns float32 numbers; missing and infinite ones are NaN."""
+def _are_scalars(kind: pa.DataType) -> bool:
+    """Whether Python can compare values of an Arrow type with 0 and 1."""
+    return (
+        pa.types.is_boolean(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+    )
+
+
+def numbers(values: pa.Array) -> np.ndarray:
+    """Returns float32 numbers; missing and infinite ones are NaN.
+
+    Raises:
+        ValueError: If a value is not a number.
+    """
     try:
         values = values.cast(pa.float64(), safe=False)
     except pa.ArrowException as error:
-        raise ColumnError(column, file, "numbers", str(error)) from error
+        raise ValueError(
+            f"Values must be numbers. Received: {error}"
+        ) from error
     with np.errstate(over="ignore"):
         found = values.to_numpy(zero_copy_only=False).astype(np.float32)
     found[~np.isfinite(found)] = np.nan

@@ -18,6 +18,8 @@ ARROW_TYPES = {"string": pa.large_string(), "int64": pa.int64()}
 _FORMAT = "mec_tf.vocabulary"
 _VERSION = 1
 
+_FLOAT_IDS = 2.0**53
+
 
 class Vocabulary:
     """Maps the values of one categorical column to row numbers.
@@ -256,7 +258,8 @@ def as_keys(values: pa.Array, key_dtype: str) -> pa.Array:
 
     Raises:
         ValueError: If a value is not a whole number where `key_dtype` is
-            "int64", or is a float where it is "string".
+            "int64" (or is a float of 2**53 or more, where floats skip some), or
+            is a float where it is "string".
     """
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
@@ -270,6 +273,16 @@ def as_keys(values: pa.Array, key_dtype: str) -> pa.Array:
         )
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, values)
+        # From here on, neighbours are one.
+        if pc.any(pc.greater_equal(pc.abs(values), _FLOAT_IDS)).as_py():
+            raise ValueError(
+                "Ids that are stored as floats must be below 2**53. "
+                "Received larger ones; store them as integers or strings"
+            )
+    if key_dtype == "int64" and pa.types.is_temporal(values.type):
+        raise ValueError(
+            f"Ids must be whole numbers. Received: {values.type} values"
+        )
     try:
         return values.cast(target)
     except pa.ArrowException as error:

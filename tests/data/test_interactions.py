@@ -89,6 +89,10 @@ def test_negatives_follow_popularity():
         ("1 2\n3\n", "whole numbers"),
         ("1 2\n3 4 5\n", "whole numbers"),
         ("1 1\n1 2\n1 3\n1 4\n", "user 1"),
+        ("1 2\n\n3 x\n", "'3 x' in row 3 in .*x.txt"),
+        ("1 2\n3 99999999999999999999\n", "99' in row 2"),
+        ('1 "2\n3" 4\n', "whole numbers"),
+        ("1 2\n3 4\0\n", r"'3 4\\x00' in row 2"),
     ],
 )
 def test_refuses_other_files(tmp_path, text, message):
@@ -96,6 +100,15 @@ def test_refuses_other_files(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         interactions(path)
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".bz2", ".xz", ".zip"])
+def test_refuses_damaged_files(tmp_path, ending):
+    path = tmp_path / f"x.txt{ending}"
+    path.write_bytes(b"\xff\xfe1\0 \0002\0\n\0")
+    with pytest.raises(ValueError, match="x.txt.* cannot be read") as caught:
+        interactions(path)
+    assert type(caught.value) is ValueError
 
 
 def test_refuses_missing_file_and_no_negatives(path):

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mec_tf.data import Log, RandomSplit, Schema, TemporalSplit, read_log
+from mec_tf.data.layouts import hour_of_day
 from mec_tf.data.storage import RowsWriter
+from mec_tf.data.survey import Survey
 
 N = 3000
 
@@ -29,9 +31,9 @@ def table():
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("mec_tf.data.source._CSV_BLOCK_BYTES", 10_000)
-    monkeypatch.setattr("mec_tf.data.source._FIRST_BLOCK_BYTES", 1000)
-    monkeypatch.setattr("mec_tf.data.source._PARQUET_BLOCK_ROWS", 700)
+    monkeypatch.setattr("mec_tf.data.text_file._BLOCK_BYTES", 10_000)
+    monkeypatch.setattr("mec_tf.data.text_file._FIRST_BLOCK_BYTES", 1000)
+    monkeypatch.setattr("mec_tf.data.parquet_file._BLOCK_ROWS", 700)
 
 
 def read(paths, folder, **options):
@@ -130,7 +132,7 @@ def test_every_format_gives_the_same_log(tmp_path, table):
 def test_blocks_make_no_difference(tmp_path, table, monkeypatch):
     table.to_csv(tmp_path / "log.csv", index=False)
     expected = read(tmp_path / "log.csv", tmp_path / "small")
-    monkeypatch.setattr("mec_tf.data.source._CSV_BLOCK_BYTES", 1 << 22)
+    monkeypatch.setattr("mec_tf.data.text_file._BLOCK_BYTES", 1 << 22)
     assert_same(read(tmp_path / "log.csv", tmp_path / "large"), expected)
 
 
@@ -305,7 +307,11 @@ MANY = "".join(f"{i % 2},{i % 7},{i % 3}\n" for i in range(400))
             {"numeric": ["user"]},
             "'user' of .*must hold numbers.*x",
         ),
-        ("click,user,shop\n" + MANY + "1,2\n", {}, "a.csv cannot be read"),
+        (
+            "click,user,shop\n" + MANY + "1,2\n",
+            {},
+            "a.csv must hold 3 values.*in row 402: 2 in '1,2'",
+        ),
         (
             "click,user,shop\n" + MANY,
             {"schema": Schema("click", ("item",))},
@@ -372,3 +378,104 @@ def test_refuses_a_schema_with_sequences(tmp_path):
     with pytest.raises(ValueError, match="`schema`.*'history': 'item'"):
         read(path, tmp_path / "cache", schema=schema)
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("how", ["longer", "replaced", "gone", "same size"])
+def test_a_file_that_changes_while_it_is_read(
+    tmp_path, table, monkeypatch, ending, how
+):
+    path, other = tmp_path / f"log.{ending}", tmp_path / "other"
+    write = {"csv": pd.DataFrame.to_csv, "parquet": pd.DataFrame.to_parquet}
+    write[ending](table, path, index=False)
+    write[ending](table[::-1], other, index=False)
+    check = Survey.check
+
+    def change(survey):
+        check(survey)
+        stat, data = path.stat(), path.read_bytes()
+        if how == "longer":
+            path.write_bytes(data + data[-10:])
+        elif how == "replaced":
+            os.replace(other, path)
+        elif how == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(data)
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    monkeypatch.setattr(Survey, "check", change)
+    with pytest.raises((ValueError, FileNotFoundError), match=f"log.{ending}"):
+        read(path, tmp_path / "c")
+    assert not list(tmp_path.glob("c*"))
+
+
+def test_names_the_row_of_a_later_block_and_shard(tmp_path, table):
+    table.to_csv(tmp_path / "0.csv", index=False)
+    wrong = table.assign(click=table["click"].where(table.index != 2500, 2))
+    wrong.to_csv(tmp_path / "1.csv", index=False)
+    with pytest.raises(ValueError, match=r"'click' of .*1.csv.*row 2502: 2\.0"):
+        read([tmp_path / "0.csv", tmp_path / "1.csv"], tmp_path / "c")
+    wrong.to_parquet(tmp_path / "1.parquet")
+    with pytest.raises(ValueError, match="'click' of .*1.parquet.*row 2501: 2"):
+        read([tmp_path / "0.csv", tmp_path / "1.parquet"], tmp_path / "c")
+
+
+def test_large_ids_written_as_floats_are_refused(tmp_path):
+    text = "click,user\n" + "0,1.0\n1,2.0\n" * 50 + f"1,{2**53 + 1}\n"
+    path = write_csv(tmp_path / "a.csv", text)
+    with pytest.raises(ValueError, match="'user' of .*a.csv.*row 102: "):
+        read(path, tmp_path / "c", schema=Schema("click", ("user",)))
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        [[0], [1]] * 50,
+        [{"a": 1}] * 100,
+        pd.to_datetime(["2024-01-01"] * 100),
+        ["0", "1"] * 50,
+    ],
+)
+def test_labels_of_other_types(tmp_path, label):
+    table = pd.DataFrame({"click": label, "user": range(100)})
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="'click' of .*a.parquet.*0 and 1"):
+        read(tmp_path / "a.parquet", tmp_path / "c")
+
+
+def test_times_are_no_ids(tmp_path, table):
+    table.to_parquet(tmp_path / "0.parquet")
+    times = table.assign(user=pd.to_datetime(["2024-01-01"] * N))
+    times.to_parquet(tmp_path / "1.parquet")
+    files = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    with pytest.raises(
+        ValueError, match="'user' of .*1.parquet .*int64.*stamp"
+    ):
+        read(files, tmp_path / "c")
+
+
+@pytest.mark.parametrize("delimiter", ["", ",,", '"', "\n", "é", "\0"])
+def test_refuses_delimiters(tmp_path, delimiter):
+    path = write_csv(tmp_path / "a.csv", "click,user\n0,1\n")
+    with pytest.raises(ValueError, match="`delimiter` must be one"):
+        read(path, tmp_path / "c", delimiter=delimiter)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "a.csv/b.csv"])
+def test_paths_that_no_system_takes(tmp_path, name):
+    write_csv(tmp_path / "a.csv", "click,user\n0,1\n")
+    with pytest.raises((ValueError, FileNotFoundError), match=name[:9]):
+        read(tmp_path / name, tmp_path / "c")
+
+
+def test_derived_columns_name_the_bad_value(tmp_path):
+    rows = "".join(f"{i % 2},{i % 24:08}\n" for i in range(100))
+    path = write_csv(tmp_path / "a.csv", "click,hour\n" + rows + "1,now\n")
+    with pytest.raises(ValueError, match="'hour' of .*a.csv.*row 102: 'now'"):
+        read(
+            path,
+            tmp_path / "c",
+            strings=["hour"],
+            derive={"h": ("hour", hour_of_day)},
+        )

@@ -1,5 +1,6 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mec_tf.data import ByValueSplit, FileSplit, RandomSplit, TemporalSplit
@@ -34,7 +35,7 @@ def test_random_split_has_its_fractions_and_seed(tmp_path):
 def test_random_split_does_not_hang_on_blocks(tmp_path, monkeypatch):
     source = write(tmp_path / "a.csv", "x", range(5000))
     whole = codes(RandomSplit(), source)
-    monkeypatch.setattr("mec_tf.data.source._CSV_BLOCK_BYTES", 999)
+    monkeypatch.setattr("mec_tf.data.text_file._BLOCK_BYTES", 999)
     assert len(list(source.blocks(source.types()))) > 5
     assert np.array_equal(whole, codes(RandomSplit(), source))
 
@@ -118,3 +119,40 @@ def test_file_split(tmp_path):
     assert codes(split, source).tolist() == [2, 2, 0, 0, 1, 1]
     with pytest.raises(ValueError, match="d.csv"):
         codes(FileSplit(("d.csv",), ("a.csv",)), source)
+
+
+@pytest.mark.parametrize("units", [("s", "ns"), ("ms", "s"), ("us", "us")])
+def test_times_of_other_units_are_the_same_times(tmp_path, units):
+    for i, unit in enumerate(units):
+        hours = pa.array(range(i * 36_000, (i + 1) * 36_000, 3600))
+        when = hours.cast(pa.timestamp("s")).cast(pa.timestamp(unit))
+        pq.write_table(pa.table({"t": when}), tmp_path / f"{i}.parquet")
+    found = codes(TemporalSplit("t", 0.2, 0.1), Source(tmp_path))
+    assert found.tolist() == [0] * 14 + [1] * 4 + [2] * 2
+
+
+def test_times_that_another_unit_cannot_hold(tmp_path):
+    for i, kind in enumerate([pa.timestamp("ms"), pa.timestamp("us")]):
+        when = pa.array([1_000 * i, 1_001 * i], kind)
+        pq.write_table(pa.table({"t": when}), tmp_path / f"{i}.parquet")
+    with pytest.raises(
+        ValueError, match=r"'t' of .*1.parquet .*timestamp\[ms\]"
+    ):
+        codes(TemporalSplit("t"), Source(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [(pa.array([1, None, 2]), 2), (pa.array([1, 2, 2**63], pa.uint64()), 3)],
+)
+def test_names_the_row_to_split_by(tmp_path, values, row):
+    pq.write_table(pa.table({"x": values}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=f"'x' of .*a.parquet.*row {row}: "):
+        codes(TemporalSplit("x"), Source(tmp_path))
+
+
+def test_times_of_day_split(tmp_path):
+    hours = [f"{hour:02}:00:00" for hour in (3, 1, 2, 9, 8, 7, 4, 5, 6, 0)]
+    source = write(tmp_path / "a.csv", "t", hours)
+    found = codes(TemporalSplit("t", 0.2, 0.2), source)
+    assert found.tolist() == [0, 0, 0, 2, 2, 1, 0, 0, 1, 0]

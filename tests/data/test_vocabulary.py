@@ -161,3 +161,16 @@ def test_extended_keeps_rows_and_appends(values, tmp_path):
 def test_extended_refuses_what_is_not_new(values, counts, message):
     with pytest.raises(ValueError, match=message):
         Vocabulary(["a", "b"], [0, 2, 1]).extended(values, counts)
+
+
+def test_floats_that_skip_whole_numbers_are_no_ids():
+    vocabulary = Vocabulary([2**53 - 1, 2**53], [0, 2, 1])
+    assert vocabulary.encode([2.0**53 - 1, np.nan]).tolist() == [1, 0]
+    for value in (2.0**53, -(2.0**53)):
+        with pytest.raises(ValueError, match="below 2"):
+            vocabulary.encode([1.0, value])
+
+
+def test_times_are_no_whole_numbers():
+    with pytest.raises(ValueError, match="whole numbers.*timestamp"):
+        Vocabulary([1, 2], [0, 1, 1]).encode(pa.array([1], pa.timestamp("s")))
