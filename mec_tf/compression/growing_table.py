@@ -82,8 +82,9 @@ def quantized(table: tf.keras.layers.Layer, vectors: tf.Tensor) -> tf.Tensor:
         flat = tf.concat([turned, flat[:, split:]], axis=1)
     _, answer = nearest_additive(flat, books, table.additive_dim)
     if rotation is not None:
-        turned = tf.matmul(answer[:, :split], rotation, transpose_b=True)
-        answer = tf.concat([turned, answer[:, split:]], axis=1)
+        coded, rest = answer[:, : table.code_dim], answer[:, table.code_dim :]
+        turned = tf.matmul(coded, rotation, transpose_b=True)
+        answer = tf.concat([turned, rest], axis=1)
     return tf.reshape(answer, tf.shape(vectors))
 
 

@@ -297,7 +297,7 @@ def _more_codes(
     new = encode_additive(vectors, books, layer.additive_dim)
     codes = np.concatenate([present, sharing, new.astype(present.dtype)])
     config = layer.get_config()
-    for name in ("num_subspaces", "codebook_size", "rotated"):
+    for name in ("num_subspaces", "codebook_size", "rotated", "rank"):
         del config[name]
     config.update(input_dim=len(codes), private_rows=None)
     with tf.init_scope():

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.layers import entries
+from mec_tf.layers.ranks import check_rank
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.trained_rows import check_table
 from mec_tf.layers.variables import add_raw_weight, raw
@@ -19,6 +20,7 @@ from mec_tf.quantizers import (
     packing,
     product,
 )
+from mec_tf.quantizers.finite import check_finite
 
 QUANTIZERS: dict[str, Callable[[int, int], Quantizer]] = {
     "product": ProductQuantizer,
@@ -41,7 +43,7 @@ class CodeLookupEmbedding(TableLayer):
     Weights: `codes`, uint8 or uint16 `[stored rows, num_subspaces]`, or uint8
     packed to the bit, never trained; `codebooks`, `[num_subspaces *
     codebook_size, entry width]` in `codebook_dtype`; where rows were rotated,
-    `rotation`, in the same.
+    `rotation`, in the same, `[width less additive_dim, rank]`.
 
     Args:
         input_dim: int, rows of the table.
@@ -59,6 +61,8 @@ class CodeLookupEmbedding(TableLayer):
             place of whole integers. Default False.
         rotated: bool, whether the joined columns are rotated back after the
             lookup (optimized product quantization). Default False.
+        rank: int, dimensions that codes stand for where rows are also
+            projected: needs `rotated`. Default None: as many as are rotated.
         decode: how codes become entries: "gather"; "one_hot", a product of
             one-hot rows and codebooks, for hardware on which gathers are
             slow; or "auto" (default), "one_hot" where there is a TPU when a
@@ -101,13 +105,16 @@ class CodeLookupEmbedding(TableLayer):
         codebook_dtype: str = "float32",
         bit_packed: bool = False,
         rotated: bool = False,
+        rank: int | None = None,
         decode: str = "auto",
         **kwargs: Any,
     ):
         super().__init__(input_dim, output_dim, **kwargs)
+        check_rank(rank, rotated, self.output_dim - self.additive_dim)
+        self.rank = rank
         quantizer = ProductQuantizer(num_subspaces, codebook_size)
         if self.additive_dim < self.output_dim:
-            quantizer.check_dim(self.output_dim - self.additive_dim)
+            quantizer.check_dim(self.code_dim)
         if codebook_dtype not in ("float32", "float16"):
             raise ValueError(
                 '`codebook_dtype` must be "float32" or "float16". '
@@ -134,10 +141,14 @@ class CodeLookupEmbedding(TableLayer):
         self._values: dict[str, Any] = {}
 
     @property
+    def code_dim(self) -> int:
+        """Columns that codebook entries share out among them."""
+        return self.rank or self.output_dim - self.additive_dim
+
+    @property
     def entry_dim(self) -> int:
         """Width of a codebook entry: its share of a vector + additives."""
-        split = self.output_dim - self.additive_dim
-        return split // self.num_subspaces + self.additive_dim
+        return self.code_dim // self.num_subspaces + self.additive_dim
 
     def build(self, input_shape: Any = None) -> None:
         self.codes = add_raw_weight(
@@ -159,7 +170,7 @@ class CodeLookupEmbedding(TableLayer):
             self.rotation = add_raw_weight(
                 self,
                 "rotation",
-                (split, split),
+                (split, self.code_dim),
                 self.codebook_dtype,
                 self._values.get("rotation", "identity"),
             )
@@ -231,10 +242,15 @@ class CodeLookupEmbedding(TableLayer):
         vectors = product.decode(tf.cast(found, tf.float32), self.additive_dim)
         if not self.rotated:
             return vectors
-        split = self.output_dim - self.additive_dim
         back = tf.cast(raw(self.rotation), tf.float32)
-        turned = tf.einsum("...d,ed->...e", vectors[..., :split], back)
-        return tf.concat([turned, vectors[..., split:]], axis=-1)
+        coded, rest = (
+            vectors[..., : self.code_dim],
+            vectors[..., self.code_dim :],
+        )
+        # One product of matrices. An einsum of "...d,ed" multiplies row by row,
+        # and wrongly in TensorFlow 2.16 to 2.18 on CPUs with AVX-512.
+        turned = tf.tensordot(coded, back, [[-1], [1]])
+        return tf.concat([turned, rest], axis=-1)
 
     def row_codes(self) -> np.ndarray:
         """The codes as integers: uint8 or uint16 `[stored rows, M]`."""
@@ -258,14 +274,15 @@ class CodeLookupEmbedding(TableLayer):
         Args:
             codes: integers `[stored rows, M]`.
             codebooks: floats `[M, K, entry width]`.
-            rotation: floats `[d, d]`, `d` the width less the additive
+            rotation: floats `[d, rank]`, `d` the width less the additive
                 columns; the joined entries are multiplied by its transpose.
             **config: the constructor's other arguments; `input_dim` defaults
                 to the number of codes, `output_dim` to what the codebooks
                 give.
 
         Raises:
-            ValueError: if shapes disagree or a code is out of range.
+            ValueError: if shapes disagree, a code is out of range, or
+                `codebook_dtype` cannot hold a number of the codebooks.
         """
         codes, codebooks = np.asarray(codes), np.asarray(codebooks)
         if (
@@ -280,9 +297,11 @@ class CodeLookupEmbedding(TableLayer):
         num_subspaces, size, width = codebooks.shape
         additive = config.get("additive_dim", 0)
         config.setdefault("input_dim", len(codes))
-        config.setdefault(
-            "output_dim", num_subspaces * (width - additive) + additive
-        )
+        split = num_subspaces * (width - additive)
+        if rotation is not None:
+            split, rank = np.shape(rotation)
+            config["rank"] = rank if rank < split else None
+        config.setdefault("output_dim", split + additive)
         layer = cls(
             num_subspaces=num_subspaces,
             codebook_size=size,
@@ -295,6 +314,7 @@ class CodeLookupEmbedding(TableLayer):
                 "`codes` and `codebooks` must hold (rows, entry width) = "
                 f"{expected}. Received: {(len(codes), width)}"
             )
+        check_finite("codebooks", codebooks, layer.codebook_dtype)
         store = packing.pack_bits if layer.bit_packed else packing.pack
         layer._values = {
             "codes": store(codes, size),
@@ -321,6 +341,7 @@ class CodeLookupEmbedding(TableLayer):
         *,
         counts: np.ndarray | None = None,
         quantizer: str = "product",
+        rank: int | None = None,
         seed: int = 0,
         **config: Any,
     ) -> "CodeLookupEmbedding":
@@ -334,6 +355,8 @@ class CodeLookupEmbedding(TableLayer):
                 rows are then kept more exactly.
             quantizer: "product"; "rotated", product quantization of rows
                 that are rotated first; or "residual".
+            rank: dimensions to which rows are projected first, for "rotated".
+                Default: all.
             seed: of k-means.
             **config: the constructor's other arguments.
 
@@ -349,9 +372,12 @@ class CodeLookupEmbedding(TableLayer):
         size = min(codebook_size, len(table))
         method = QUANTIZERS[quantizer](num_subspaces, size)
         split = table.shape[1] - config.get("additive_dim", 0)
+        check_rank(rank, quantizer == "rotated", split)
         rows, rotation = table[:, :split], None
         if quantizer == "rotated":
-            rotation, codebooks = fit_rotated(rows, method, counts, seed=seed)
+            rotation, codebooks = fit_rotated(
+                rows, method, counts, rank=rank, seed=seed
+            )
         else:
             codebooks = method.fit(rows, counts, seed=seed)
         codes = method.encode(rows, codebooks, rotation)
@@ -373,6 +399,7 @@ class CodeLookupEmbedding(TableLayer):
             codebook_dtype=self.codebook_dtype,
             bit_packed=self.bit_packed,
             rotated=self.rotated,
+            rank=self.rank,
             decode=self.decode,
         )
         return config

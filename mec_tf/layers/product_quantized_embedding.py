@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.layers.quantized_embedding import QuantizedEmbedding
+from mec_tf.layers.ranks import check_rank
 from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.quantizers import ProductQuantizer, fit_rotated
 
@@ -27,6 +28,9 @@ class ProductQuantizedEmbedding(QuantizedEmbedding):
         rotated: bool, whether rows are rotated before they are cut, by a
             matrix that `warm_start` learns (optimized product quantization).
             It stays as it is in training and counts as bytes. Default False.
+        rank: int, dimensions to which that matrix also projects rows: low
+            rank before product quantization; `num_subspaces` divides it.
+            Needs `rotated`. Default None: all.
         **kwargs: as in `QuantizedEmbedding`: the weights of the losses, how
             codebooks move, initializer, first-order columns, `mask_zero`, …
 
@@ -56,12 +60,19 @@ class ProductQuantizedEmbedding(QuantizedEmbedding):
         codebook_size: int = 256,
         *,
         rotated: bool = False,
+        rank: int | None = None,
         **kwargs: Any,
     ):
         self.num_codes = self.num_subspaces = num_subspaces
         self.codebook_size = codebook_size
+        self.rank = rank
         super().__init__(input_dim, output_dim, **kwargs)
+        check_rank(rank, rotated, self.split_dim)
         self.rotated = rotated
+
+    @property
+    def code_dim(self) -> int:
+        return self.rank or self.split_dim
 
     def make_quantizer(self) -> ProductQuantizer:
         return ProductQuantizer(self.num_subspaces, self.codebook_size)
@@ -72,9 +83,9 @@ class ProductQuantizedEmbedding(QuantizedEmbedding):
             self.rotation = add_raw_weight(
                 self,
                 "rotation",
-                (self.split_dim, self.split_dim),
+                (self.split_dim, self.code_dim),
                 "float32",
-                np.eye(self.split_dim, dtype=np.float32),
+                np.eye(self.split_dim, self.code_dim, dtype=np.float32),
             )
 
     def to_code_space(self, vectors: tf.Tensor) -> tf.Tensor:
@@ -93,7 +104,7 @@ class ProductQuantizedEmbedding(QuantizedEmbedding):
         if not self.rotated:
             return super().fit_codebooks(vectors, weights, seed)
         rotation, codebooks = fit_rotated(
-            vectors, self.quantizer, weights, seed=seed
+            vectors, self.quantizer, weights, rank=self.rank, seed=seed
         )
         raw(self.rotation).assign(rotation)
         return codebooks
@@ -112,5 +123,9 @@ class ProductQuantizedEmbedding(QuantizedEmbedding):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        config.update(num_subspaces=self.num_subspaces, rotated=self.rotated)
+        config.update(
+            num_subspaces=self.num_subspaces,
+            rotated=self.rotated,
+            rank=self.rank,
+        )
         return config

@@ -205,7 +205,7 @@ def residual_table():
 def rotated_table():
     table = np.random.default_rng(5).normal(size=(40, 9))
     return CodeLookupEmbedding.from_table(
-        table, 2, 6, quantizer="rotated", additive_dim=1
+        table, 2, 6, quantizer="rotated", rank=2, additive_dim=1
     )
 
 

@@ -28,6 +28,10 @@ KINDS = {
         "num_subspaces": 3, "codebook_size": 16, "codebook_dtype": "float16",
     },
     "wide": {"num_subspaces": 3, "codebook_size": 100},
+    "low_rank": {
+        "num_subspaces": 2, "codebook_size": 16, "quantizer": "rotated",
+        "rank": 4,
+    },
     "rotated": {
         "num_subspaces": 3, "codebook_size": 16, "quantizer": "rotated",
     },

@@ -55,7 +55,7 @@ def test_contract_of_moving_averages():
         expected_output_shape=(2, 3, 5),
         expected_mask=IDS != 0,
         expected_num_trainable_weights=2,
-        expected_num_non_trainable_weights=3,
+        expected_num_non_trainable_weights=4,
         prepare=lambda layer: layer.adapt(np.array([1, 1, 2, 5])),
         supports_ragged=True,
     )
@@ -398,6 +398,48 @@ def test_an_empty_batch_moves_nothing():
 
 
 @pytest.mark.parametrize("additive", [0, 1])
+def test_rank_keeps_what_few_dimensions_hold(additive):
+    mixing = RNG.normal(size=(2, 8))
+    table = RNG.normal(size=(300, 2)) @ mixing
+    table = np.concatenate([table, RNG.normal(size=(300, additive))], 1)
+    layers = [
+        ProductQuantizedEmbedding(
+            300, 8 + additive, 2, 64, rotated=True, rank=rank,
+            additive_dim=additive,
+        )
+        for rank in (None, 2)
+    ]  # fmt: skip
+    ids = np.arange(300)
+    errors = []
+    for layer in layers:
+        layer.warm_start(table)
+        errors.append(np.square(layer(ids) - table)[:, :8].sum())
+    thin = layers[1]
+    assert errors[1] < 1.05 * errors[0]
+    assert value(thin.codebooks).shape == (2, 64, 1)
+    assert value(thin.rotation).shape == (8, 2)
+    frozen = thin.freeze(codebook_dtype="float32")
+    np.testing.assert_allclose(frozen(ids), thin(ids), atol=1e-5)
+    remade = type(frozen).from_config(frozen.get_config())
+    remade.build((None,))
+    remade.set_weights(frozen.get_weights())
+    np.testing.assert_array_equal(remade(ids), frozen(ids))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rank": 2}, "`rank` .*Received: rank=2, rotated=False"),
+        ({"rank": 10, "rotated": True}, "between 1 and the 8 columns"),
+        ({"rank": 3, "rotated": True}, "`num_subspaces` must divide"),
+    ],
+)
+def test_ranks_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ProductQuantizedEmbedding(10, 8, 2, 4, **settings)
+
+
+@pytest.mark.parametrize("additive", [0, 1])
 def test_rotation_loses_less_and_freezes(additive):
     # Correlated columns, which sub-spaces cut apart.
     mixing = RNG.normal(size=(2, 8))
@@ -434,6 +476,6 @@ def test_contract_with_rotation():
         IDS,
         expected_output_shape=(2, 3, 4),
         expected_num_trainable_weights=1,
-        expected_num_non_trainable_weights=4,
+        expected_num_non_trainable_weights=5,
         supports_ragged=True,
     )

@@ -12,7 +12,6 @@ from mec_tf.compression.methods.method import Method
 from mec_tf.compression.methods.pruning import Pruning
 from mec_tf.compression.settings import Settings
 
-# By name; the first one that understands some settings is theirs.
 METHODS: dict[str, Method] = {
     "mec": LearnedCodes(),
     "kmeans": FixedCodes(),
@@ -25,6 +24,7 @@ METHODS: dict[str, Method] = {
     "hash": Hashing(),
     "quotient_remainder": QuotientRemainder(),
 }
+"""Methods by name; the first that understands some settings is theirs."""
 
 
 def method_of(settings: Settings, preferred: str) -> Method:

@@ -109,7 +109,7 @@ def _tier(
     if settings.quantizer == "residual":
         kind = ResidualQuantizedEmbedding
     elif settings.quantizer == "rotated":
-        kind = functools.partial(kind, rotated=True)
+        kind = functools.partial(kind, rotated=True, rank=settings.rank)
     return kind(
         rows,
         table.dim,
@@ -122,5 +122,6 @@ def _tier(
         contrastive_weight=policy.contrastive_weight,
         num_negatives=policy.num_negatives,
         temperature=policy.temperature,
+        seed=policy.seed,
         **config,
     )

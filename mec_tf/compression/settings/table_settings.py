@@ -20,6 +20,8 @@ class TableSettings(Settings):
             None (default): all.
         quantizer: "product" (default); "rotated", product quantization of
             rotated rows; or "residual", sums of `M` entries.
+        rank: dimensions to which rows are projected before they are coded,
+            where the quantizer is "rotated". Default None: all.
         heads: popularity tiers, where ids are ordered by popularity:
             `((rows, settings), ...)` of the first rows, the most popular
             first; the other settings are then those of the rows that are
@@ -40,6 +42,7 @@ class TableSettings(Settings):
     codebook_dtype: str = "float16"
     private_rows: int | None = None
     quantizer: str = "product"
+    rank: int | None = None
     heads: tuple[tuple[int, "TableSettings"], ...] = ()
 
     def __post_init__(self):
@@ -58,6 +61,14 @@ class TableSettings(Settings):
             raise ValueError(
                 "`num_subspaces` must be at least 0. "
                 f"Received: num_subspaces={self.num_subspaces}"
+            )
+        if self.rank is not None and (
+            self.rank < 1 or self.quantizer != "rotated"
+        ):
+            raise ValueError(
+                "`rank` must be at least 1, and goes with "
+                'quantizer="rotated". '
+                f"Received: rank={self.rank}, quantizer={self.quantizer!r}"
             )
         packing.code_dtype(self.codebook_size)
         if self.codebook_dtype not in ("float16", "float32"):
@@ -98,12 +109,13 @@ class TableSettings(Settings):
         if not self.num_subspaces:
             return rows * dim * 4
         split = dim - additive_dim
+        coded = self.rank or split
         entry = dim
         if self.quantizer != "residual":
-            entry = split // self.num_subspaces + additive_dim
+            entry = coded // self.num_subspaces + additive_dim
         floats = self.num_subspaces * self.codebook_size * entry
         if self.quantizer == "rotated":
-            floats += split * split
+            floats += split * coded
         codes = packing.codes_bytes(
             self.private_rows or rows,
             self.num_subspaces,
@@ -124,11 +136,16 @@ class TableSettings(Settings):
                 f"Received: heads={self.heads}"
             )
         for _, tier in tiers:
-            codes = tier.num_subspaces
-            if codes and tier.quantizer != "residual" and width % codes:
+            codes, coded = tier.num_subspaces, tier.rank or width
+            if coded > width:
                 raise ValueError(
-                    f"`num_subspaces` must divide the width of {path}. "
-                    f"Received: num_subspaces={codes}, width={width}"
+                    f"`rank` must be at most the width of {path}. "
+                    f"Received: rank={coded}, width={width}"
+                )
+            if codes and tier.quantizer != "residual" and coded % codes:
+                raise ValueError(
+                    f"`num_subspaces` must divide the width of {path}, or the "
+                    f"rank. Received: num_subspaces={codes}, width={coded}"
                 )
 
     def describe(self, rows: int) -> str:
@@ -144,6 +161,7 @@ class TableSettings(Settings):
         if self.exact:
             return "exact"
         kind = "" if self.quantizer == "product" else self.quantizer + " "
+        kind = kind if self.rank is None else f"rank-{self.rank} {kind}"
         return (
             f"{self.num_subspaces} x {self.codebook_size} {kind}codes, "
             f"{self.codebook_dtype}"
