@@ -13,8 +13,7 @@ class DotInteraction(tf.keras.layers.Layer):
     Pairs `(f, g)` with `f < g` come in the order of the upper triangle, row
     by row.
 
-    Args:
-        **kwargs: of `tf.keras.layers.Layer`.
+    Takes the arguments of `tf.keras.layers.Layer`.
 
     Input shape: floats `[batch, fields, dim]`.
     Output shape: `[batch, fields * (fields - 1) / 2]`, in `compute_dtype`.

@@ -12,8 +12,7 @@ class FactorizationMachine(tf.keras.layers.Layer):
     Computes `½ Σ_d ((Σ_f v_fd)² - Σ_f v_fd²)`, which equals
     `Σ_{f<g} v_f · v_g`, in float32.
 
-    Args:
-        **kwargs: of `tf.keras.layers.Layer`.
+    Takes the arguments of `tf.keras.layers.Layer`.
 
     Input shape: floats `[batch, fields, dim]`.
     Output shape: `[batch, 1]`, in `compute_dtype`.

@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.quantizers.tracing import traced_for_xla
+
 OOV_ZERO = "zero"
 OOV_ERROR = "error"
 
@@ -25,9 +27,28 @@ def check_oov(oov: str | int, input_dim: int) -> str | int:
 
 
 def to_integers(ids: tf.Tensor) -> tf.Tensor:
-    """Casts ids as `Embedding` does: int32 and int64 stay, others int32."""
+    """Casts ids to int32 or int64; none becomes another table's row.
+
+    Integers keep their value, but for those of uint64 beyond int64, which
+    become negative: out of range as well. Booleans are 0 and 1. Floats lose
+    what follows the point; NaN, infinity and magnitudes above 2**62 become
+    -1.
+
+    Raises:
+        TypeError: for any other dtype.
+    """
     if ids.dtype in (tf.int32, tf.int64):
         return ids
+    if ids.dtype.is_floating:
+        # Backends cast what does not fit as they like: XLA makes NaN row 0.
+        limit = min(2.0**62, float(ids.dtype.max))
+        fits = tf.abs(ids) <= tf.cast(limit, ids.dtype)
+        return tf.cast(tf.where(fits, ids, -tf.ones_like(ids)), tf.int64)
+    if not (ids.dtype.is_integer or ids.dtype.is_bool):
+        raise TypeError(
+            "`inputs` must be ids: integers, or floats or booleans that "
+            f"stand for them. Received: dtype={ids.dtype.name}"
+        )
     wide = ids.dtype in (tf.uint32, tf.uint64)
     return tf.cast(ids, tf.int64 if wide else tf.int32)
 
@@ -52,6 +73,8 @@ def in_range(
         NotImplementedError: "error" traced under XLA, which drops asserts.
         tf.errors.InvalidArgumentError: at run time, for "error".
     """
+    if np.max(input_dim) > ids.dtype.max:
+        ids = tf.cast(ids, tf.int64)
     if oov == OOV_ERROR:
         return _asserted(ids, input_dim), None
     # Cheaper than two comparisons and a selection.
@@ -110,20 +133,3 @@ def _asserted(ids: tf.Tensor, input_dim: int | np.ndarray) -> tf.Tensor:
     ]
     with tf.control_dependencies([c for c in checks if c is not None]):
         return tf.identity(ids)
-
-
-def traced_for_xla() -> bool:
-    """Whether a graph is being traced that XLA will compile."""
-    if tf.executing_eagerly():
-        return False
-    graph = tf.compat.v1.get_default_graph()
-    while graph is not None:
-        if getattr(graph, "_xla_compile", False):
-            return True
-        context = getattr(graph, "_get_control_flow_context", lambda: None)()
-        while context is not None:
-            if context.IsXLAContext():
-                return True
-            context = context.outer_context
-        graph = getattr(graph, "outer_graph", None)
-    return False

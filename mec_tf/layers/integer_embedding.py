@@ -9,6 +9,7 @@ from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.trained_rows import check_table
 from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.quantizers import integers
+from mec_tf.quantizers.finite import check_finite
 
 STEP_SIZES = ("row", "table")
 
@@ -159,7 +160,8 @@ class IntegerEmbedding(TableLayer):
                 to the number of rows, `step_sizes` to what `steps` are.
 
         Raises:
-            ValueError: if shapes disagree.
+            ValueError: if shapes disagree, or `step_dtype` cannot hold a step
+                size.
         """
         codes, steps = np.asarray(codes), np.asarray(steps)
         config.setdefault("input_dim", len(codes))
@@ -177,6 +179,7 @@ class IntegerEmbedding(TableLayer):
                 f"{expected[1]}. Received: {codes.dtype} {codes.shape} and "
                 f"{steps.shape}"
             )
+        check_finite("steps", steps, layer.step_dtype)
         layer._values = {"codes": codes, "steps": steps}
         with tf.init_scope():
             layer.build()

@@ -10,6 +10,7 @@ from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.trained_rows import check_table
 from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.quantizers import OutputStatistics
+from mec_tf.quantizers.finite import check_finite
 from mec_tf.quantizers.output_statistics import CHUNK
 
 ROW_DTYPES = ("float32", "float16")
@@ -164,6 +165,7 @@ class LowRankEmbedding(TableLayer):
             part = slice(start, start + CHUNK)
             rows[part, : self.rank] = (split[part] - mean) @ basis
         rows[:, self.rank :] = table[:, self.split_dim :]
+        check_finite("rows", rows, self.row_dtype)
         raw(self.rows).assign(rows)
         raw(self.basis).assign(basis.T)
         raw(self.mean).assign(mean)

@@ -5,9 +5,10 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.code_lookup_embedding import CodeLookupEmbedding
-from mec_tf.layers.ids import traced_for_xla
+from mec_tf.layers.ids import to_integers
 from mec_tf.layers.masked_pooling import MODES, divided
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
+from mec_tf.quantizers.tracing import traced_for_xla
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
@@ -89,7 +90,7 @@ class PooledEmbedding(tf.keras.layers.Layer):
         return tf.cast(pooled, self.compute_dtype)
 
     def _pool_rows(self, ids: Any, weights: Any, training: bool) -> tf.Tensor:
-        ids = tf.convert_to_tensor(ids)
+        ids = to_integers(tf.convert_to_tensor(ids))
         factors = tf.ones(tf.shape(ids), tf.float32)
         if weights is not None:
             factors = tf.cast(weights, tf.float32)
@@ -113,6 +114,7 @@ class PooledEmbedding(tf.keras.layers.Layer):
             ids = tf.reshape(ids, [-1])
             if weights is not None:
                 weights = tf.reshape(weights, [-1])
+        ids = to_integers(tf.convert_to_tensor(ids))
         if weights is not None:
             weights = tf.cast(weights, tf.float32)
         if self._masks_zero():

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from mec_tf.layers.ids import traced_for_xla
 from mec_tf.layers.variables import raw
+from mec_tf.quantizers.tracing import traced_for_xla
 
 
 class DistinctRows(NamedTuple):

@@ -2,21 +2,17 @@
 
 import numpy as np
 
+from mec_tf.quantizers.finite import check_finite
+
 
 def check_table(table: np.ndarray) -> None:
-    """Raises ValueError unless `table` is a finite `[N, D]` of floats."""
+    """Raises ValueError unless `table` is `[N, D]`, finite in float32."""
     shape = np.shape(table)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(
             f"`table` must be [rows, columns]. Received shape {shape}"
         )
-    for start in range(0, shape[0], 65536):
-        finite = np.isfinite(table[start : start + 65536]).all(axis=1)
-        if not finite.all():
-            row = start + int(np.argmin(finite))
-            raise ValueError(
-                f"`table` must be finite. Received NaN or infinity in row {row}"
-            )
+    check_finite("table", table)
 
 
 def stored_rows(

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.quantizers import product
+from mec_tf.quantizers.nearest import nearest
 
 
 def fit_additive(
@@ -79,7 +80,7 @@ def nearest_additive(
             if sweep:
                 rest += tf.gather(book, codes[place])[:, width:]
             goal = tf.concat([parts[place], rest], axis=1)
-            codes[place] = product.nearest(goal[None], book[None])[:, 0]
+            codes[place] = nearest(goal[None], book[None])[:, 0]
             rest -= tf.gather(book, codes[place])[:, width:]
     entries = [
         tf.gather(book, code) for book, code in zip(books, codes, strict=True)
@@ -94,7 +95,14 @@ def encode_additive(
     additive_dim: int = 0,
     sweeps: int = 3,
 ) -> np.ndarray:
-    """Codes int32 `[n, M]` as of `nearest_additive`, in chunks."""
+    """Codes int32 `[n, M]` as of `nearest_additive`, in chunks.
+
+    Args:
+        vectors: float `[n, D]`.
+        codebooks: as of `nearest_additive`.
+        additive_dim: last columns that are sums over the codes. Default 0.
+        sweeps: passes over the `M` codes of a row. Default 3.
+    """
     books = tf.constant(codebooks, tf.float32)
     codes = np.empty((len(vectors), books.shape[0]), np.int32)
     # 16 MiB of distances at once.

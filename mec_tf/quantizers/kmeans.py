@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from mec_tf.quantizers.finite import check_finite
+from mec_tf.quantizers.nearest import nearest_rows
+
 # More points than this many a centroid change the centroids by less than
 # k-means' own dependence on its seeds.
 POINTS_PER_CENTROID = 64
@@ -33,11 +36,16 @@ def weighted_kmeans(
     Returns:
         float32 `[K, d]`.
 
+    Raises:
+        ValueError: if a point is not finite in float32, or a weight is not
+            finite or negative.
+
     Reference:
         Arthur and Vassilvitskii, "k-means++: the advantages of careful
         seeding", SODA 2007.
     """
     rng = np.random.default_rng(seed)
+    check_finite("points", points)
     points = np.asarray(points, np.float32)
     weights = _usable_weights(weights, len(points))
     if num_centroids >= len(points):
@@ -45,6 +53,7 @@ def weighted_kmeans(
     points, weights = _sample(
         points, weights, num_centroids * POINTS_PER_CENTROID, rng
     )
+    points, exponent = to_unit_scale(points)
     centroids = _plus_plus(points, weights, num_centroids, rng)
     for _ in range(iterations):
         nearest, errors = _assign(points, centroids)
@@ -61,7 +70,18 @@ def weighted_kmeans(
         dead = np.flatnonzero(~alive)
         if len(dead):
             centroids[dead] = points[_draw(weights * errors, len(dead), rng)]
-    return centroids
+    return np.ldexp(centroids, exponent)
+
+
+def to_unit_scale(points: np.ndarray) -> tuple[np.ndarray, int]:
+    """Points whose squares neither overflow nor vanish.
+
+    Returns:
+        The points divided by a power of two, which is exact, so that the
+        greatest magnitude is between 0.5 and 1; and its exponent.
+    """
+    _, exponent = np.frexp(np.abs(points).max())
+    return np.ldexp(points, -exponent), int(exponent)
 
 
 def sample_points(
@@ -83,6 +103,7 @@ def sample_points(
         float32 points and their weights: all of them, or a sample drawn by
         weight.
     """
+    check_finite("points", points)
     usable = _usable_weights(weights, len(points))
     limit = num_centroids * POINTS_PER_CENTROID
     drawn, usable = _sample(points, usable, limit, np.random.default_rng(seed))
@@ -93,6 +114,11 @@ def _usable_weights(weights: np.ndarray | None, size: int) -> np.ndarray:
     if weights is None:
         return np.ones(size)
     weights = np.asarray(weights, np.float64)
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(
+            "`weights` must be finite and at least 0. Received values "
+            f"between {weights.min()} and {weights.max()}"
+        )
     return weights if weights.sum() > 0 else np.ones(size)
 
 
@@ -122,8 +148,5 @@ def _plus_plus(points, weights, num_centroids, rng):
 
 
 def _assign(points, centroids):
-    gaps = np.square(centroids).sum(axis=1) - 2.0 * points @ centroids.T
-    nearest = gaps.argmin(axis=1)
-    least = gaps[np.arange(len(points)), nearest]
-    errors = np.maximum(least + np.square(points).sum(axis=1), 0.0)
-    return nearest, errors
+    nearest = nearest_rows(points, centroids)
+    return nearest, np.square(points - centroids[nearest]).sum(axis=1)

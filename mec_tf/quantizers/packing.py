@@ -13,6 +13,9 @@ MAX_CODEBOOK_SIZE = 2**16
 def code_dtype(codebook_size: int) -> np.dtype:
     """uint8 for up to 256 codes, uint16 for up to 65,536.
 
+    Args:
+        codebook_size: entries that a code chooses from.
+
     Raises:
         ValueError: if `codebook_size` is outside `[1, 65536]`.
     """
@@ -26,6 +29,10 @@ def code_dtype(codebook_size: int) -> np.dtype:
 
 def pack(codes: np.ndarray, codebook_size: int) -> np.ndarray:
     """Casts codes to `code_dtype(codebook_size)` after a range check.
+
+    Args:
+        codes: integers of any shape.
+        codebook_size: entries that a code chooses from.
 
     Raises:
         ValueError: if a code is not in `[0, codebook_size)`.

@@ -35,33 +35,6 @@ def distances(subvectors: tf.Tensor, codebooks: tf.Tensor) -> tf.Tensor:
     return products + norms[:, None, :]
 
 
-def nearest(subvectors: tf.Tensor, codebooks: tf.Tensor) -> tf.Tensor:
-    """Index of the nearest code; the lowest index wins a tie.
-
-    Args:
-        subvectors: `[M, n, d]`.
-        codebooks: `[M, K, d]`.
-
-    Returns:
-        int32 `[n, M]`.
-    """
-    if tf.executing_eagerly() and subvectors.dtype == tf.float32:
-        return _nearest_in_graph(subvectors, codebooks)
-    return _nearest(subvectors, codebooks)
-
-
-def _nearest(subvectors: tf.Tensor, codebooks: tf.Tensor) -> tf.Tensor:
-    gaps = distances(subvectors, codebooks)
-    return tf.transpose(tf.argmin(gaps, axis=-1, output_type=tf.int32))
-
-
-# A graph adds the norms in place, where eager ops fill `[M, n, K]` anew. One
-# trace serves all shapes.
-_nearest_in_graph = tf.function(
-    _nearest, input_signature=[tf.TensorSpec([None] * 3)] * 2
-)
-
-
 def flat_index(
     codes: tf.Tensor, codebook_size: int, tables: Any = None
 ) -> tf.Tensor:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mec_tf.quantizers import packing, product
 from mec_tf.quantizers.kmeans import weighted_kmeans
+from mec_tf.quantizers.nearest import nearest
 from mec_tf.quantizers.quantizer import Quantizer
 
 
@@ -66,7 +67,7 @@ class ProductQuantizer(Quantizer):
         self, vectors: tf.Tensor, codebooks: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         parts = product.split(vectors, self.num_subspaces)
-        return product.nearest(tf.stop_gradient(parts), codebooks), parts
+        return nearest(tf.stop_gradient(parts), codebooks), parts
 
     def join(self, entries: tf.Tensor) -> tf.Tensor:
         return product.decode(entries)

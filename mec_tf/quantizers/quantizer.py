@@ -6,10 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.quantizers import packing
-
-# What encoding takes at once: rows, and bytes of distances `[M, rows, K]`.
-CHUNK_ROWS = 65536
-CHUNK_BYTES = 2**27
+from mec_tf.quantizers.finite import check_finite
+from mec_tf.quantizers.nearest import rows_at_once
 
 
 class Quantizer(abc.ABC):
@@ -82,20 +80,30 @@ class Quantizer(abc.ABC):
     ) -> np.ndarray:
         """Nearest codes, packed: uint8 or uint16 `[N, M]`; in chunks.
 
-        Rows are multiplied by `rotation` `[D, D]` first, where there is one.
+        Rows are multiplied by `rotation` `[D, rank]` first, where there is one.
+
+        Raises:
+            ValueError: if the table, rotated or not, or a codebook is not
+                finite in float32.
         """
-        self.check_dim(table.shape[1])
+        coded = table if rotation is None else rotation
+        self.check_dim(coded.shape[1])
         codes = np.empty(
             (len(table), self.num_codes), packing.code_dtype(self.codebook_size)
         )
+        check_finite("codebooks", codebooks)
         books = tf.constant(codebooks, tf.float32)
-        row_bytes = 4 * books.shape[0] * books.shape[1]
-        at_once = max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
+        turn = None if rotation is None else tf.constant(rotation, tf.float32)
+        at_once = rows_at_once(*books.shape[:2])
         for start in range(0, len(table), at_once):
-            rows = np.asarray(table[start : start + at_once], np.float32)
-            if rotation is not None:
-                rows = rows @ rotation
-            chunk, _ = self.assign(tf.constant(rows), books)
+            rows = np.asarray(table[start : start + at_once])
+            check_finite("table", rows, first_row=start)
+            vectors = tf.constant(rows, tf.float32)
+            if turn is not None:
+                # As the layers do it, so that they find the same codes.
+                vectors = tf.matmul(vectors, turn)
+                check_finite("table @ rotation", vectors.numpy())
+            chunk, _ = self.assign(vectors, books)
             codes[start : start + len(rows)] = chunk.numpy()
         return codes
 

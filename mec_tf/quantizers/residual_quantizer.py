@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from mec_tf.quantizers import packing, product
+from mec_tf.quantizers import packing
 from mec_tf.quantizers.kmeans import sample_points, weighted_kmeans
+from mec_tf.quantizers.nearest import nearest, nearest_rows
 from mec_tf.quantizers.quantizer import Quantizer
 
 
@@ -63,9 +64,7 @@ class ResidualQuantizer(Quantizer):
         codes, parts, rest = [], [], vectors
         for stage in range(self.num_stages):
             book = codebooks[stage]
-            code = product.nearest(
-                tf.stop_gradient(rest)[None], book[None]
-            )  # [n, 1]
+            code = nearest(tf.stop_gradient(rest)[None], book[None])  # [n, 1]
             codes.append(code)
             parts.append(rest)
             rest = rest - tf.gather(book, code[:, 0])
@@ -91,7 +90,6 @@ class ResidualQuantizer(Quantizer):
             book = weighted_kmeans(
                 rest, self.codebook_size, weights, seed=seed + stage
             )
-            code = product.nearest(tf.constant(rest[None]), book[None])
-            rest = rest - book[code.numpy()[:, 0]]
+            rest = rest - book[nearest_rows(rest, book)]
             books.append(book)
         return np.stack(books)

@@ -67,8 +67,8 @@ def test_a_replaced_table_is_trained_and_saved(tmp_path):
     model.fit(inputs, np.ones((2, 1)), verbose=0)
     replaced = model.layer.tables["b"]
     assert any(replaced.embeddings is w for w in model.trainable_weights)
-    # Two tables, codebooks, moving averages, popularity, head.
-    assert len(model.weights) == 2 + 3 + 2
+    # Two tables; codebooks, moving averages, popularity, draws; head.
+    assert len(model.weights) == 2 + 4 + 2
     counts = raw_variable(replaced.moving).numpy()[..., -1]
     assert np.abs(counts - 1.0).max() > 1e-3, "training did not reach it"
 

@@ -16,7 +16,12 @@ from mec_tf.layers import (
     TieredEmbedding,
 )
 from mec_tf.layers.nesting import build_inner
-from tests.harness import assert_identical, raw_variable, run_layer_test
+from tests.harness import (
+    assert_allclose,
+    assert_identical,
+    raw_variable,
+    run_layer_test,
+)
 
 RNG = np.random.default_rng(0)
 WIDTH = 6
@@ -81,12 +86,15 @@ def fields_of(make, **fields):
     return layer
 
 
-def same_answers(layer, fused, inputs):
+def same_answers(layer, fused, inputs, turned=()):
+    """`turned` tables multiply matrices, which graphs may round otherwise."""
     expected = layer(inputs)
     assert list(fused(inputs)) == list(expected)
     for jit_compile in (False, True):
-        run = tf.function(fused, jit_compile=jit_compile)
-        assert_identical(run(inputs), expected)
+        found = tf.function(fused, jit_compile=jit_compile)(inputs)
+        for name, goal in expected.items():
+            check = assert_allclose if name in turned else assert_identical
+            check(found[name], goal)
     assert_identical(fused(inputs), expected)
 
 
@@ -159,7 +167,7 @@ def test_other_tables_stay_single():
     fused = FusedFieldEmbeddings.from_fields(layer)
     assert [g.names for g in fused.groups.values()] == [("codes", "more codes")]
     assert set(fused.tables) == set(tables) - {"codes", "more codes"}
-    same_answers(layer, fused, inputs)
+    same_answers(layer, fused, inputs, turned={"turned"})
     # The copy does not follow the original.
     before = fused(inputs)["exact"].numpy()
     raw_variable(tables["exact"].embeddings).assign(np.zeros((9, WIDTH)))

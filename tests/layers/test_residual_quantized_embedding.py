@@ -32,7 +32,7 @@ def test_contract():
         expected_output_shape=(2, 3, 5),
         expected_mask=IDS != 0,
         expected_num_trainable_weights=2,
-        expected_num_non_trainable_weights=3,
+        expected_num_non_trainable_weights=4,
         prepare=lambda layer: layer.adapt(np.array([1, 1, 2, 5])),
         supports_ragged=True,
     )

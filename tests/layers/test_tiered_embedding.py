@@ -56,7 +56,7 @@ def test_contract():
         expected_output_shape=(2, 3, 4),
         expected_mask=IDS != 0,
         expected_num_trainable_weights=3,
-        expected_num_non_trainable_weights=6,
+        expected_num_non_trainable_weights=8,
         prepare=lambda layer: layer.add_counts(np.arange(12)),
         supports_ragged=True,
     )

@@ -20,27 +20,6 @@ def test_distances_lack_only_the_rows_own_norm():
     np.testing.assert_allclose(actual, full - norms, atol=1e-12)
 
 
-def test_lowest_index_wins_a_tie():
-    books = tf.constant([[[1.0], [-1.0], [1.0]]])
-    codes = product.nearest(tf.constant([[[0.0], [2.0]]]), books)
-    np.testing.assert_array_equal(codes, [[0], [0]])
-    assert codes.dtype == tf.int32
-
-
-def test_nearest_is_the_same_in_eager_mode_and_in_a_graph():
-    rng = np.random.default_rng(0)
-    # Small integers: sums are exact, and many codes are equally near.
-    parts = rng.integers(-2, 3, (3, 500, 2)).astype(np.float32)
-    books = rng.integers(-2, 3, (3, 40, 2)).astype(np.float32)
-    gaps = np.square(parts[:, :, None] - books[:, None]).sum(-1)
-    expected = gaps.argmin(-1).T
-    eager = product.nearest(tf.constant(parts), tf.constant(books))
-    graph = tf.function(product.nearest)(parts, books)
-    np.testing.assert_array_equal(eager, expected)
-    np.testing.assert_array_equal(graph, expected)
-    assert eager.dtype == graph.dtype == tf.int32
-
-
 def test_flat_index_of_packed_codes():
     codes = tf.constant([[255, 0], [3, 255]], tf.uint8)
     expected = [[255, 256], [3, 511]]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mec_tf.quantizers import ProductQuantizer
-from mec_tf.quantizers import quantizer as base
+from mec_tf.quantizers import nearest as base
 
 
 def brute_force(table, codebooks):
