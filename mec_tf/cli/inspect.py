@@ -19,7 +19,7 @@ from mec_tf.compression.counting import (
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.plan import table_of_bytes
 from mec_tf.compression.tables import table_layers
-from mec_tf.export import inspect_saved_model
+from mec_tf.export import inspect_saved_model, load_keras
 from mec_tf.export.inspect import SavedTable
 from mec_tf.layers.fused_tables import FusedTables
 from mec_tf.layers.variables import raw
@@ -148,7 +148,7 @@ def _usage(table: SavedTable, read: Callable[[str], np.ndarray]) -> str:
 
 def keras_tables(path: pathlib.Path) -> list[Row]:
     """Tables of a `.keras` file."""
-    model = tf.keras.models.load_model(path, compile=False)
+    model = load_keras(path, compile=False)
     rows: list[Row] = []
     for name, layer in table_layers(model).items():
         if isinstance(layer, FusedTables):

@@ -11,9 +11,10 @@ from mec_tf import compression, export, pipeline
 from mec_tf.cli.pictures import draw_curve
 from mec_tf.compression.plan import Measurements, text_table
 from mec_tf.data import Log
+from mec_tf.files import write_text
 from mec_tf.models import BACKBONES
-from mec_tf.training import Scores, evaluate
-from mec_tf.training.full_precision import write_text
+from mec_tf.report import write_html
+from mec_tf.training import Scores, TrainingDiverged, evaluate
 
 # Ratios of the curve that is drawn beside the result.
 CURVE = (25, 100, 200)
@@ -59,9 +60,17 @@ def run_job(
     full_scores = evaluate(full, log, "test")
     print("\nCompressing ...", flush=True)
     measured: Measurements = {}
-    result = pipeline.compress_full(
-        job, full, log, settings, plan=make_plan(job, full, log, measured)
-    )
+    try:
+        result = pipeline.compress_full(
+            job,
+            full,
+            log,
+            settings,
+            plan=make_plan(job, full, log, measured),
+            folder=folder / "work" / "compressed",
+        )
+    except TrainingDiverged as error:
+        raise saved(error, folder / "best.keras") from None
     scores = evaluate(result.model, log, "test")
     print("\nExporting ...", flush=True)
     exported = export.save(
@@ -71,7 +80,7 @@ def run_job(
         activation="sigmoid",
         overwrite=True,
     )
-    result.model.save(folder / "model.keras")
+    export.save_keras(result.model, folder / "model.keras")
     result.codes.save(folder / "codes.safetensors")
     report = {
         "dataset": log.name,
@@ -94,6 +103,11 @@ def run_job(
         "tables": result.report.to_dict()["tables"],
         "dense": result.report.to_dict()["dense"],
         "curve": [],
+        "score": result.report.score,
+        "history": {
+            name: [float(value) for value in values]
+            for name, values in result.history.items()
+        },
     }
     anew = compression.METHODS[job.policy.method].from_scratch
     if curve and not anew:  # without training there is nothing to measure
@@ -104,9 +118,18 @@ def run_job(
     write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
     print("\n" + str(result.report))
     print("\n" + summary(report))
+    print(f"Open {write_html(folder)} to see it.")
     if note:
         print(note)
     return report
+
+
+def saved(error: TrainingDiverged, path: pathlib.Path) -> TrainingDiverged:
+    """The error of a lost compression, its best model saved."""
+    if error.result is None:
+        return error
+    export.save_keras(error.result.model, path)
+    return TrainingDiverged(f"{error} Its model is saved as {path}.")
 
 
 def check_budget(job: pipeline.RankingJob, log: Log) -> None:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from absl import app, logging
 from absl.flags import argparse_flags
 
-from mec_tf.cli import compress, inspect, quickstart
+from mec_tf.cli import compress, inspect, quickstart, report
 from mec_tf.cli.output import Interrupted
 from mec_tf.version import __version__
 
@@ -19,6 +19,7 @@ counted, and exports what TensorFlow Serving runs.
   mec-tf compress --data log.csv --label click --output_dir out
                                           the same on your own log
   mec-tf inspect out/serving/1            tables, bytes, ratio, code usage
+  mec-tf report out                       the results as a page
 
 `mec-tf COMMAND --help` explains each command's options.
 """
@@ -37,7 +38,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--version", action="version", version=f"mec-tf {__version__}"
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (quickstart, compress, inspect):
+    for command in (quickstart, compress, inspect, report):
         command.add_parser(commands)
     return parser.parse_args(argv[1:])
 

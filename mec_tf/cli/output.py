@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mec_tf.training.full_precision import write_text
+from mec_tf.files import naming_full_disk, write_text
 
 MARK = "job.json"
 WORK = "work"
@@ -72,7 +72,8 @@ def output_directory(
             f"`--output_dir` {path} cannot be written: {error.strerror}"
         ) from None
     try:
-        yield folder
+        with naming_full_disk(folder):
+            yield folder
     except KeyboardInterrupt:
         raise Interrupted(
             "interrupted. The same command goes on from here."

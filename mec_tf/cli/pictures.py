@@ -3,6 +3,8 @@
 import pathlib
 from typing import Any
 
+from mec_tf.files import replacing
+
 
 def draw_curve(report: dict[str, Any], path: pathlib.Path) -> str:
     """Draws test AUC against table bytes.
@@ -44,5 +46,6 @@ def draw_curve(report: dict[str, Any], path: pathlib.Path) -> str:
     axes.set_title(f"{report['dataset']}, {report['model']}")
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as fresh:
+        figure.savefig(fresh, dpi=120)
     return ""

@@ -13,9 +13,9 @@ embedding rows; label: more than 15 minutes late), tunes its L2 and learning
 rate on validation days, compresses its embedding tables, evaluates on test
 days, and exports a SavedModel. Takes a few minutes on 2 cores.
 
-The output directory then holds report.json, report.md, auc_vs_bytes.png,
-model.keras, codes.safetensors (the tables, for other models) and serving/1,
-which TensorFlow Serving loads.
+The output directory then holds report.html, report.json, report.md,
+auc_vs_bytes.png, model.keras, codes.safetensors (the tables, for other models)
+and serving/1, which TensorFlow Serving loads.
 """
 
 GRID = {"embedding_l2": (0.01, 0.1), "learning_rate": (0.001, 0.002)}

@@ -12,8 +12,19 @@ from mec_tf.compression.plan import table_of_bytes
 class TableReport:
     """One table: its bytes before and after, or why it was left alone.
 
-    `alone` holds how scores change where only this table is compressed, by
-    name, where that was measured.
+    Args:
+        path: where it is in the model.
+        rows: its number of rows.
+        dim: width of a row.
+        bytes_before: its size as float32.
+        bytes_after: its size now.
+        how: what became of it, in words.
+        code_perplexity: effective number of codes in use, or None where it
+            has no codes.
+        alone: how scores change where only this table is compressed, by
+            name, where that was measured.
+        distortion: distance from its full-precision rows by popularity, see
+            `row_distortion`; None where it was left alone or trained anew.
     """
 
     path: str
@@ -24,6 +35,7 @@ class TableReport:
     how: str
     code_perplexity: float | None = None
     alone: Mapping[str, float] | None = None
+    distortion: Mapping[str, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,6 +64,13 @@ def test_compress_writes_everything(tmp_path, capsys):
     assert sum(t["bytes_after"] for t in report["tables"]) == small["bytes"]
     assert "AUC" in (out / "report.md").read_text()
     assert (out / "auc_vs_bytes.png").read_bytes()[:4] == b"\x89PNG"
+    assert f"{report['ratio']:.1f}× smaller" in (
+        (out / "report.html").read_text(encoding="utf-8")
+    )
+    assert len(report["history"]["loss"]) == len(report["history"]["score"])
+    assert report["score"][0] == "score"
+    coded = [t for t in report["tables"] if t["code_perplexity"]]
+    assert coded and all(t["distortion"]["rare"] > 0 for t in coded)
     assert not (out / "work").exists()
     served = tf.saved_model.load(report["export_dir"])
     answer = served.signatures["serving_default"](
@@ -189,7 +196,7 @@ def test_killed_and_started_again_it_goes_on(tmp_path):
     first.wait()
     kept = (out / "work" / "log" / "log.json").stat().st_mtime_ns
     with np.load(state) as saved:
-        before = json.loads(str(saved["state"]))
+        before = json.loads(str(saved["state"]))["progress"]
     changed = [*argv, "--seed", "1"]
     assert run(changed) == 2  # other settings: refused, nothing lost
     assert (out / "work" / "log" / "log.json").stat().st_mtime_ns == kept
