@@ -1,5 +1,6 @@
 """What a benchmark ran on, and how its rows are written."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import mec_tf
 def environment() -> dict[str, Any]:
     """Versions and machine, for the head of a result file."""
     return {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "mec_tf": mec_tf.__version__,
         "tensorflow": tf.__version__,
         "keras": "3" if hasattr(tf.keras, "ops") else "2",
@@ -30,8 +32,11 @@ def environment() -> dict[str, Any]:
 
 def module_argv() -> list[str]:
     """The command line as given after `python -m`."""
-    name = pathlib.Path(sys.argv[0]).stem
-    return [f"benchmarks.{name}", *sys.argv[1:]]
+    path = pathlib.Path(sys.argv[0]).with_suffix("")
+    root = pathlib.Path(__file__).parents[1]
+    if path.is_relative_to(root):
+        path = path.relative_to(root)
+    return [".".join(path.parts), *sys.argv[1:]]
 
 
 def peak_rss() -> int:

@@ -1,6 +1,18 @@
 """Embedding compression for TensorFlow recommenders."""
 
-from mec_tf import compression, data, export, layers, losses, models, training
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from mec_tf import (
+    compression,
+    export,
+    layers,
+    losses,
+    models,
+    report,
+    training,
+)
 from mec_tf.compression import (
     ArtifactError,
     CompressionPolicy,
@@ -13,6 +25,9 @@ from mec_tf.compression import (
     plan,
 )
 from mec_tf.version import __version__
+
+if TYPE_CHECKING:
+    from mec_tf import data
 
 __all__ = [
     "ArtifactError",
@@ -31,5 +46,17 @@ __all__ = [
     "losses",
     "models",
     "plan",
+    "report",
     "training",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Imports `data` when it is first used: a server needs no reader."""
+    if name == "data":
+        return importlib.import_module("mec_tf.data")
+    raise AttributeError(f"module 'mec_tf' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

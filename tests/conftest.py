@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 import tensorflow as tf
 
+from tests import offline
 from tests.keras2_child import Keras2Child
 
 KERAS_2 = not hasattr(tf.keras, "ops")
@@ -29,6 +30,8 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
     [tf.config.LogicalDeviceConfiguration()] * 2,
 )
+
+offline.forbid_network()
 
 # Wall-clock deadlines fail on a busy machine, and a failure must repeat.
 hypothesis.settings.register_profile(
@@ -90,3 +93,11 @@ def keras2_child(request):
 def fixed_seeds():
     """Python, NumPy and TensorFlow start every test from the same seed."""
     tf.keras.utils.set_random_seed(2015)
+
+
+@pytest.fixture(autouse=True)
+def no_network():
+    """A test fails if anything it calls tries to leave this machine."""
+    before = len(offline.attempts)
+    yield
+    assert not offline.attempts[before:], "a test must not use the network"

@@ -67,5 +67,34 @@ def write_requests(
     return path
 
 
+def write_answers(
+    folder: str | os.PathLike,
+    answers: Mapping[int, np.ndarray],
+    shares: Mapping[int, int],
+) -> pathlib.Path:
+    """Writes what the program's `--load` expects.
+
+    Args:
+        folder: where the files go; made if missing.
+        answers: `{rows of a request: float32 [rows, width]}`, the answers to
+            all requests of that size, in the order of the rows.
+        shares: `{rows of a request: how many come among the others}`.
+
+    Returns:
+        The file of sizes.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for size, values in answers.items():
+        np.ascontiguousarray(values, np.float32).tofile(
+            folder / f"answers_{size}.bin"
+        )
+        lines.append(f"{size} {shares[size]} answers_{size}.bin")
+    path = folder / "load.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 def _bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(value)
