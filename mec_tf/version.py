@@ -1,3 +1,4 @@
 """The version of the package; `setup.cfg` reads it from here."""
 
 __version__ = "0.1.0"
+"""The release, by semantic versioning."""

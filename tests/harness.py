@@ -151,6 +151,8 @@ def _check_config(layer, init_kwargs, not_in_config):
     assert config == original, "from_config changed its argument"
     assert twin.get_config() == original, "the config does not round-trip"
 
+    if type(layer).__init__ is tf.keras.layers.Layer.__init__:
+        return  # releases of Keras differ in what of it they store
     parameters = inspect.signature(type(layer).__init__).parameters.values()
     named = {
         p.name

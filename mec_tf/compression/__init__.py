@@ -1,7 +1,6 @@
 """Whole models: find tables, plan, train, freeze, report."""
 
 from mec_tf.compression.apply_codes import apply_codes
-from mec_tf.compression.artifact_error import ArtifactError
 from mec_tf.compression.compress import CompressionResult, compress, plan
 from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
 from mec_tf.compression.dense_report import DenseReport
@@ -36,6 +35,7 @@ from mec_tf.compression.stored_table import StoredTable
 from mec_tf.compression.table_files import compress_table, read_table
 from mec_tf.compression.table_losses import table_losses
 from mec_tf.compression.tables import Table, find_tables
+from mec_tf.files import ArtifactError
 from mec_tf.quantizers import OutputStatistics
 
 __all__ = [

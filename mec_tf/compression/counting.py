@@ -17,6 +17,9 @@ def layer_bytes(layer: tf.keras.layers.Layer) -> int:
 
     Codes, codebooks, rows of a table left as it is or hashed, at their stored
     size. Optimizer state is not the layer's and does not count.
+
+    Args:
+        layer: a built table, compressed or not.
     """
     if isinstance(layer, TieredEmbedding):
         return sum(layer_bytes(tier) for tier in layer.tiers)
@@ -29,14 +32,22 @@ def layer_bytes(layer: tf.keras.layers.Layer) -> int:
 
 
 def model_bytes(model: tf.keras.Model) -> dict[str, int]:
-    """Bytes of every table of a model, by path; each shared one once."""
+    """Bytes of every table of a model, by path; each shared one once.
+
+    Args:
+        model: built; its tables compressed or not.
+    """
     return {
         path: layer_bytes(layer) for path, layer in table_layers(model).items()
     }
 
 
 def full_bytes(model: tf.keras.Model) -> int:
-    """Bytes of the same tables as float32."""
+    """Bytes of the same tables as float32.
+
+    Args:
+        model: as of `model_bytes`.
+    """
     return sum(
         layer.input_dim * layer.output_dim * 4
         for layer in table_layers(model).values()

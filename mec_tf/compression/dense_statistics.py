@@ -48,6 +48,12 @@ def dense_layers(model: tf.keras.Model) -> dict[str, tf.keras.layers.Dense]:
 
     In functional, Sequential and subclassed models and in the towers of this
     package's. A subclass with a `call` of its own is something else.
+
+    Args:
+        model: built or not.
+
+    Returns:
+        `{path: layer}`.
     """
     plain = tf.keras.layers.Dense
     found: dict[int, tuple[str, Any]] = {}

@@ -13,6 +13,7 @@ from mec_tf.layers import (
 )
 
 HASHING_METHODS = ("hash", "quotient_remainder")
+"""Names of the baselines that share rows."""
 _STEPS = 60  # of a bisection: exact to the last row
 
 

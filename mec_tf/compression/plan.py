@@ -23,9 +23,11 @@ class PlannedTable:
 
     Args:
         path: where it is in the model.
-        rows, dim: its shape.
+        rows: its number of rows.
+        dim: width of a row.
         settings: what it becomes.
-        bytes_before, bytes_after: its size.
+        bytes_before: its size as float32.
+        bytes_after: its planned size.
         error: measured squared error, summed over the lookups of the
             training data; 0 where it is not measured.
         reason: why it is left alone, or "".
@@ -43,7 +45,11 @@ class PlannedTable:
 
 @dataclasses.dataclass(frozen=True)
 class CompressionPlan:
-    """What `compress` will do to each table. Print it to read it."""
+    """What `compress` will do to each table. Print it to read it.
+
+    Args:
+        tables: one `PlannedTable` a table, in the model's order.
+    """
 
     tables: tuple[PlannedTable, ...]
 

@@ -34,9 +34,13 @@ class CompressionPolicy:
             ratio. Default: not at all.
         start: "warm" (default) starts from the trained tables and weights;
             "cold" trains anew with the quantizers on.
-        commitment_weight, pwr_weight, contrastive_weight, num_negatives,
-            temperature: of the quantization-aware training; see
-            `ProductQuantizedEmbedding`.
+        commitment_weight: of the loss that draws rows to their codes, as are
+            the next four of the quantization-aware training; see
+            `ProductQuantizedEmbedding`. Default 0.1.
+        pwr_weight: of the popularity-weighted regularization. Default 0.
+        contrastive_weight: of the contrastive loss. Default 0.
+        num_negatives: of the contrastive loss, for each row. Default 1.
+        temperature: of the contrastive loss. Default 1.
         seed: of what is random.
 
     Raises:

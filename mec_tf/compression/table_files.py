@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ def read_table(
             raise FileNotFoundError(f"`path` {path} does not exist.")
         try:
             table = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+            if not isinstance(table, np.ndarray):
+                raise ValueError("it holds several arrays")
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"`path` {path} is no NumPy file: {error}"
             ) from None

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from mec_tf.compression.keras_versions import check_keras
 from mec_tf.layers import TableEmbedding, TableLayer
 from mec_tf.layers.variables import raw
 
@@ -65,7 +66,11 @@ def own_call(layer: Layer) -> str:
 
 
 def find_tables(model: Layer) -> list[Table]:
-    """Every full-precision embedding table, each once, in path order."""
+    """Every full-precision embedding table, each once, in path order.
+
+    Args:
+        model: functional, Sequential or subclassed; built or not.
+    """
     places: dict[int, tuple[Layer, list[str]]] = {}
     for path, layer in _outer_tables(model):
         if is_full_table(layer):
@@ -100,7 +105,11 @@ def walk(model: Layer) -> Iterator[tuple[str, Layer]]:
 
     A layer that several places hold comes once a place; what lies below it
     comes once.
+
+    Raises:
+        TypeError: if the model, or a layer in it, is of the other Keras.
     """
+    check_keras(model)
     seen = {id(model)}
 
     def below(
@@ -158,7 +167,9 @@ def _held(value: Any, path: str) -> Iterator[tuple[str, Layer]]:
     if isinstance(value, tf.keras.layers.Layer):
         if not isinstance(value, tf.keras.metrics.Metric):
             yield path, value
-    elif isinstance(value, Mapping) or type(value).__name__ == "_DictWrapper":
+        return
+    check_keras(value, path)
+    if isinstance(value, Mapping) or type(value).__name__ == "_DictWrapper":
         for key in list(value.keys()):
             yield from _held(value[key], f"{path}/{key}")
     elif isinstance(value, (list, tuple)):

@@ -10,7 +10,6 @@ from mec_tf.models.pnn import PNN
 from mec_tf.models.presets import PAPER_SETTINGS
 from mec_tf.models.ranking_model import RankingModel
 
-# By the name that commands and benchmarks take.
 BACKBONES: dict[str, type[RankingModel]] = {
     "deepfm": DeepFM,
     "dcnv2": DCNv2,
@@ -20,6 +19,7 @@ BACKBONES: dict[str, type[RankingModel]] = {
     "gdcn": GDCN,
     "pnn": PNN,
 }
+"""Models by the name that commands and benchmarks take."""
 
 __all__ = [
     "BACKBONES",

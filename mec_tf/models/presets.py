@@ -2,11 +2,6 @@
 
 from typing import Any
 
-# The settings of the experiments of "MEC" (arXiv 2502.15355), by the names of
-# `BACKBONES`; FiBiNET's bilinear type and reduction ratio stay at the
-# constructor's defaults. It trains by Adam, 10,000 examples a step:
-#
-#     BACKBONES[name].from_log(log, **PAPER_SETTINGS[name])
 PAPER_SETTINGS: dict[str, dict[str, Any]] = {
     "deepfm": {"embedding_dim": 40, "hidden_units": (300, 300, 300)},
     "pnn": {"embedding_dim": 40, "hidden_units": (300, 300, 300)},
@@ -22,3 +17,11 @@ PAPER_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "fibinet": {"embedding_dim": 40, "hidden_units": (500, 500, 500)},
 }
+"""The settings of the experiments of "MEC" (arXiv 2502.15355).
+
+By the names of `BACKBONES`; FiBiNET's bilinear type and reduction ratio stay at
+the constructor's defaults. It trains by Adam, 10,000 examples a step.
+
+Example:
+    >>> BACKBONES[name].from_log(log, **PAPER_SETTINGS[name])
+"""
