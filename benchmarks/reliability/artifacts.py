@@ -17,8 +17,8 @@ process with bounded memory (1 GB above what it has) reads each; a case ends as
 The rows "by Keras alone" and "by TensorFlow alone" read the same files without
 mec_tf; any error counts as "refused" there, and "failed" is no error of ours.
 
-With `--artifacts`, or under TF_USE_LEGACY_KERAS=1, rows of other artifacts and of
-the other Keras stay in the output.
+With `--artifacts`, or under TF_USE_LEGACY_KERAS=1, rows of other artifacts and
+of the other Keras stay in the output.
 """
 
 import collections
