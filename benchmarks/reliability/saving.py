@@ -12,8 +12,9 @@ killed with SIGKILL:
 
 What is found then must be read as one of the two. `whole` counts that, `absent`
 where there was nothing before either (deltas, which replace nothing), `broken`
-all else; `half_way` are kills that left unfinished work beside. The next save
-starts from what the killed one left, and the last must leave nothing beside.
+all else; `half_way` are kills after which unfinished work stood beside. The
+next save starts from what the killed one left, and the last must leave nothing
+beside.
 """
 
 import multiprocessing

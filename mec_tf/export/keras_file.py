@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.files import ArtifactError, replacing
+from mec_tf.layers.variables import KERAS_3
 
 _CONFIG = "config.json"
 _WEIGHTS = "model.weights.h5"
@@ -140,6 +141,56 @@ def _check_object(value: dict[str, Any], custom: Mapping[str, Any]) -> None:
     name = config.get("name") if isinstance(config, dict) else None
     if not isinstance(name, str | None):  # Keras 2 says so when it is used
         raise TypeError(f"a layer is called {name!r}")
+    if not KERAS_3 and isinstance(config, dict):
+        _check_calls(config.get("layers", []))
+
+
+def _check_calls(layers: list[dict[str, Any]]) -> None:
+    """Raises if layers of a functional model wait for what never comes.
+
+    Keras 2 would wait for ever.
+    """
+    if not all("inbound_nodes" in layer for layer in layers):
+        return  # a Sequential model's are called in order
+    # The first call of an inner model was when it was made.
+    made = {layer["name"]: _starts_with_input(layer) for layer in layers}
+    first = dict(made)
+    inputs = {x["name"] for x in layers if x["class_name"] == "InputLayer"}
+    waiting = {
+        layer["name"]: [
+            [ref for ref in _references(node, made) if ref[0] not in inputs]
+            for node in layer["inbound_nodes"]
+        ]
+        for layer in layers
+    }
+    left = -1
+    while left != sum(map(len, waiting.values())):
+        left = sum(map(len, waiting.values()))
+        for name, calls in waiting.items():
+            while calls and all(
+                type(place) is int and first[other] <= place < made[other]
+                for other, place in calls[0]
+            ):
+                calls.pop(0)
+                made[name] += 1
+    if left:
+        raise ValueError("its layers wait for each other")
+
+
+def _starts_with_input(layer: dict[str, Any]) -> int:
+    inner = layer["config"].get("layers") or [{}]
+    return int(inner[0].get("class_name") == "InputLayer")
+
+
+def _references(value: Any, names: Mapping[str, int]) -> Iterator[Any]:
+    """(layer, number of its call) of all tensors in a call's arguments."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        if len(value) > 2 and isinstance(value[0], str) and value[0] in names:
+            yield value[0], value[1]
+        for item in value:
+            yield from _references(item, names)
 
 
 def _check_weights(weights: h5py.File, size: int) -> int:

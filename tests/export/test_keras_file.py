@@ -188,6 +188,43 @@ def test_builtin_functions_are_refused(saved, name):
     refused(path, "is not registered")
 
 
+@pytest.mark.keras2_only
+@pytest.mark.parametrize("place", [1, -1, 10**6, 0.5, "x", None])
+def test_layers_that_wait_for_ever_are_refused(saved, place):
+    path, _ = saved
+
+    def change(text):
+        config = json.loads(text)
+        config["config"]["layers"][-1]["inbound_nodes"][0][0][1] = place
+        return json.dumps(config).encode()
+
+    forge(path, "config.json", change)
+    refused(path, "wait for each other")
+
+
+def test_graphs_of_many_kinds_are_loaded(tmp_path):
+    path = tmp_path / "m.keras"
+    dense = tf.keras.layers.Dense(3)
+    a, b = tf.keras.Input((3,)), tf.keras.Input((3,), name="b")
+    inner = tf.keras.Model(a, [dense(a), dense(dense(a))])
+    chain = tf.keras.Sequential([tf.keras.layers.Dense(3, "relu")])
+    other = tf.keras.layers.Dense(3)
+    begun = tf.keras.Sequential([tf.keras.Input((3,)), other])
+    one, two = inner(b)
+    three = chain(begun(tf.keras.layers.Add()([one, two])))
+    four, _ = inner(tf.keras.layers.Concatenate()([three, b])[:, :3])
+    attended = tf.keras.layers.Attention()(
+        [three[:, None], four[:, None]], return_attention_scores=False
+    )
+    model = tf.keras.Model({"b": b}, {"x": attended, "y": chain(begun(four))})
+    batch = {"b": np.random.default_rng(0).normal(size=(5, 3))}
+    expected = model(batch)
+    save_keras(model, path)
+    found = load_keras(path)(batch)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
 def test_lambda_layers_are_refused(tmp_path):
     proof = tmp_path / "proof"
     inputs = tf.keras.Input((1,))
