@@ -1,12 +1,15 @@
 """Whole models: find tables, plan, train, freeze, report."""
 
 from mec_tf.compression.apply_codes import apply_codes
+from mec_tf.compression.commitment import matched_commitment
 from mec_tf.compression.compress import CompressionResult, compress, plan
+from mec_tf.compression.count_files import count_files
 from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
 from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.dense_statistics import dense_layers, dense_statistics
 from mec_tf.compression.drift import DriftReport, TierDrift, drift_report
 from mec_tf.compression.embedding_codes import EmbeddingCodes
+from mec_tf.compression.encode_ranges import encode_ranges
 from mec_tf.compression.fold_low_rank import fold_low_rank
 from mec_tf.compression.fuse import fuse
 from mec_tf.compression.hashing import HASHING_METHODS, hashed_layers
@@ -67,10 +70,12 @@ __all__ = [
     "check_budget",
     "compress",
     "compress_table",
+    "count_files",
     "dense_layers",
     "dense_statistics",
     "drift_report",
     "encode_new_rows",
+    "encode_ranges",
     "find_tables",
     "fit_new_rows",
     "fold_low_rank",
@@ -81,6 +86,7 @@ __all__ = [
     "layer_bytes",
     "low_rank_dense",
     "make_plan",
+    "matched_commitment",
     "model_bytes",
     "plan",
     "read_table",

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mec_tf.compression import counting
 from mec_tf.compression.batches import as_batches, first_not_finite
+from mec_tf.compression.commitment import matched_commitment, set_commitment
 from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.keras_versions import check_keras
@@ -32,6 +33,7 @@ from mec_tf.compression.rebuild import check_copy, rebuild
 from mec_tf.compression.report import CompressionReport, TableReport
 from mec_tf.compression.row_distortion import row_distortion
 from mec_tf.compression.selection import KeepBest
+from mec_tf.compression.strategy_scope import strategy_scope
 from mec_tf.compression.tables import Table, find_tables, walk
 from mec_tf.compression.train_tables import mark_train_steps, train_tables
 from mec_tf.layers.trained_rows import check_table
@@ -91,6 +93,7 @@ def compress(
     counts: Mapping[str, np.ndarray] | None = None,
     model_fn: Callable[[], tf.keras.Model] | None = None,
     folder: str | os.PathLike | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> CompressionResult:
     """Shrinks the embedding tables of a trained Keras model.
 
@@ -131,11 +134,18 @@ def compress(
             batches in the same order, the next shuffle after each pass (a
             `shuffle` with a seed does), and `validation_data` always the
             same. Default None: nothing is written.
+        strategy: a `MirroredStrategy` or `MultiWorkerMirroredStrategy` to
+            train under; batches of `train` are then shared out among its
+            replicas, and the result is an ordinary model again. Every worker
+            process makes the same call, with the same seeds and batches, and
+            gets the same result; several processes need Keras 2. Default
+            None: one replica.
 
     Raises:
         ValueError: if the model is not built or compiled, has no table, has
-            NaN in one, cannot be copied, the budget cannot be met, or the
-            plan is of another model.
+            NaN in one, cannot be copied, the budget cannot be met, the
+            plan is of another model, or the method or `folder` does not go
+            with `strategy`.
         TrainingDiverged: if the loss became NaN, infinite or exploded, or
             codes collapsed (see `mec_tf.training.StopOnDivergence`). Its
             `result` is the `CompressionResult` of the best state before.
@@ -143,7 +153,7 @@ def compress(
             compression.
         OSError: if the state cannot be written.
         TypeError: if the model, or a layer in it, is of the Keras that
-            `tf.keras` is not.
+            `tf.keras` is not, or `strategy` is none.
 
     Reference:
         "MEC" (arXiv 2502.15355).
@@ -172,27 +182,24 @@ def compress(
     methods = {
         t.path: policy.method_for(planned[t.path].settings) for t in chosen
     }
-    training = rebuild(
-        model,
-        {
-            t.path: functools.partial(
-                _trainable, methods[t.path], t, planned, policy
-            )
-            for t in chosen
-        },
-        first,
-        model_fn,
-        carry=not policy.anew,
+    if methods and not any(method.trains for method in methods.values()):
+        epochs = 0
+    scope = strategy_scope(strategy, methods.values(), folder)
+    start = functools.partial(
+        _start, model, chosen, methods, planned, policy, counts, first, model_fn
     )
-    for table in tqdm(chosen, desc="Starting tables", disable=not progress):
-        layer = _layer_at(training, table.path)
-        if policy.anew:
-            layer.add_counts(counts[table.path])
-        else:
-            layer.warm_start(
-                table.values(), counts[table.path], seed=policy.seed
-            )
-    compile_like(model, training, optimizer or optimizer_like(model))
+    commitment = policy.commitment_weight
+    measured = commitment is None and epochs and not policy.anew
+    if measured and strategy is not None:  # what is measured is of one replica
+        commitment = matched_commitment(
+            model, start(optimizer, fresh=True), train
+        )
+    with scope:
+        training = start(optimizer, fresh=strategy is not None, show=progress)
+    if measured and strategy is None:
+        commitment = matched_commitment(model, training, train)
+    if measured and commitment is not None:
+        set_commitment(training, commitment)
     mark_train_steps(
         training, [_layer_at(training, table.path) for table in chosen]
     )
@@ -211,8 +218,6 @@ def compress(
     if folder is not None:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
         keep.restore()
-    if methods and not any(method.trains for method in methods.values()):
-        epochs = 0
     lost = None
     try:
         history = train_tables(
@@ -258,6 +263,7 @@ def compress(
         keep.scores,
         round(time.monotonic() - started, 2),
         dense,
+        commitment,
     )
     codes = EmbeddingCodes.from_model(compressed, counts)
     result = CompressionResult(compressed, report, planned, history, codes)
@@ -331,6 +337,53 @@ def _trainable(
     layer = method.trainable(table, planned[table.path].settings, policy)
     layer.trainable = table.layer.trainable
     return layer
+
+
+def _start(
+    model: tf.keras.Model,
+    chosen: list[Table],
+    methods: Mapping[str, Method],
+    planned: CompressionPlan,
+    policy: CompressionPolicy,
+    counts: Mapping[str, np.ndarray],
+    first: Any,
+    model_fn: Callable[[], tf.keras.Model] | None,
+    optimizer: Any,
+    *,
+    fresh: bool = False,
+    show: bool = False,
+) -> tf.keras.Model:
+    """The model that is trained, compiled, its tables started.
+
+    With `fresh` it has a new optimizer like the given one, whose variables
+    may be of one replica.
+    """
+    training = rebuild(
+        model,
+        {
+            t.path: functools.partial(
+                _trainable, methods[t.path], t, planned, policy
+            )
+            for t in chosen
+        },
+        first,
+        model_fn,
+        carry=not policy.anew,
+    )
+    for table in tqdm(chosen, desc="Starting tables", disable=not show):
+        layer = _layer_at(training, table.path)
+        if policy.anew:
+            layer.add_counts(counts[table.path])
+        else:
+            layer.warm_start(
+                table.values(), counts[table.path], seed=policy.seed
+            )
+    if optimizer is None:
+        optimizer = optimizer_like(model)
+    elif fresh:
+        optimizer = type(optimizer).from_config(optimizer.get_config())
+    compile_like(model, training, optimizer)
+    return training
 
 
 def _same(layer: Any) -> Any:

@@ -36,7 +36,9 @@ class CompressionPolicy:
             "cold" trains anew with the quantizers on.
         commitment_weight: of the loss that draws rows to their codes, as are
             the next four of the quantization-aware training; see
-            `ProductQuantizedEmbedding`. Default 0.1.
+            `ProductQuantizedEmbedding`. Default None: what the codes cost in
+            loss over how far they move rows, measured before training (see
+            `mec_tf.compression.matched_commitment`); 0.1 for a cold start.
         pwr_weight: of the popularity-weighted regularization. Default 0.
         contrastive_weight: of the contrastive loss. Default 0.
         num_negatives: of the contrastive loss, for each row. Default 1.
@@ -57,7 +59,7 @@ class CompressionPolicy:
     tables: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
     dense: DenseSettings | None = None
     start: str = "warm"
-    commitment_weight: float = 0.1
+    commitment_weight: float | None = None
     pwr_weight: float = 0.0
     contrastive_weight: float = 0.0
     num_negatives: int = 1

@@ -48,12 +48,15 @@ class CompressionReport:
             validation data, or None.
         seconds: time that compressing took.
         dense: the dense layers, where they were compressed too.
+        commitment_weight: of quantized tables in training, as given or
+            measured; None where it was not needed.
     """
 
     tables: tuple[TableReport, ...]
     score: tuple[str, float, float] | None
     seconds: float
     dense: tuple[DenseReport, ...] = ()
+    commitment_weight: float | None = None
 
     @property
     def bytes_before(self) -> int:
@@ -86,6 +89,7 @@ class CompressionReport:
             "ratio": self.ratio,
             "seconds": self.seconds,
             "score": self.score,
+            "commitment_weight": self.commitment_weight,
             "tables": [dataclasses.asdict(table) for table in self.tables],
             "dense": [
                 {

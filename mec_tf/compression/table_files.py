@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.compression.encode_ranges import (
+    ROWS_AT_ONCE,
+    encode_ranges,
+    joined_codes,
+)
 from mec_tf.compression.settings import TableSettings
 from mec_tf.layers import CodeLookupEmbedding
 
@@ -83,6 +88,8 @@ def compress_table(
     counts: np.ndarray | None = None,
     variable: str | None = None,
     seed: int = 0,
+    folder: str | os.PathLike | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
     **config: Any,
 ) -> CodeLookupEmbedding:
     """Turns a trained table into codes, without a model or training.
@@ -93,10 +100,17 @@ def compress_table(
         counts: `[rows]` times each row occurs in the training data.
         variable: name of the table in a checkpoint.
         seed: of k-means.
+        folder: where codebooks and the codes of each range of rows are kept
+            as soon as they are made (see `encode_ranges`), so that a run that
+            was killed goes on. Default None: nothing is written.
+        rows_at_once: rows of a range.
         **config: other arguments of `CodeLookupEmbedding`.
 
     Raises:
         ValueError: if the table or the settings do not fit.
+        ArtifactError: if a file in `folder` is damaged, or of another table
+            or other settings.
+        OSError: if a file cannot be written.
     """
     if not isinstance(table, np.ndarray):
         table = read_table(table, variable)
@@ -104,19 +118,38 @@ def compress_table(
         raise ValueError(
             "`settings` must have codes. Received: num_subspaces=0"
         )
+    config = {
+        "input_dim": len(table),
+        "private_rows": settings.private_rows,
+        "codebook_dtype": settings.codebook_dtype,
+        "bit_packed": settings.bit_packed,
+        **config,
+    }
+    if folder is not None:
+        if config.get("additive_dim"):
+            raise ValueError(
+                "`additive_dim` must be 0 where codes go to a `folder`. "
+                f"Received: additive_dim={config['additive_dim']}"
+            )
+        encode_ranges(
+            table,
+            settings,
+            folder,
+            counts=counts,
+            seed=seed,
+            rows_at_once=rows_at_once,
+        )
+        state = joined_codes(table, settings, folder, seed, rows_at_once)
+        if settings.quantizer == "residual":
+            config["additive_dim"] = table.shape[1]
+        return CodeLookupEmbedding.from_codes(**state, **config)
     kept = settings.private_rows or len(table)
-    if counts is not None:
-        counts = counts[:kept]
     return CodeLookupEmbedding.from_table(
         table[:kept],
         settings.num_subspaces,
         settings.codebook_size,
-        counts=counts,
+        counts=None if counts is None else counts[:kept],
         seed=seed,
-        input_dim=len(table),
-        private_rows=settings.private_rows,
-        codebook_dtype=settings.codebook_dtype,
         quantizer=settings.quantizer,
-        bit_packed=settings.bit_packed,
         **config,
     )

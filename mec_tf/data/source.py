@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mec_tf.data.column_error import ColumnError, missing_columns
 from mec_tf.data.parquet_file import ParquetFile

@@ -373,13 +373,10 @@ class CodeLookupEmbedding(TableLayer):
         method = QUANTIZERS[quantizer](num_subspaces, size)
         split = table.shape[1] - config.get("additive_dim", 0)
         check_rank(rank, quantizer == "rotated", split)
-        rows, rotation = table[:, :split], None
-        if quantizer == "rotated":
-            rotation, codebooks = fit_rotated(
-                rows, method, counts, rank=rank, seed=seed
-            )
-        else:
-            codebooks = method.fit(rows, counts, seed=seed)
+        rows = table[:, :split]
+        codebooks, rotation = fit_codebooks(
+            rows, method, quantizer, counts=counts, rank=rank, seed=seed
+        )
         codes = method.encode(rows, codebooks, rotation)
         if split < table.shape[1]:
             additive = fit_additive(codes, table[:, split:], counts, size)
@@ -403,3 +400,30 @@ class CodeLookupEmbedding(TableLayer):
             decode=self.decode,
         )
         return config
+
+
+def fit_codebooks(
+    rows: np.ndarray,
+    method: Quantizer,
+    quantizer: str,
+    *,
+    counts: np.ndarray | None = None,
+    rank: int | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Codebooks of a table, and the rotation where its rows are rotated.
+
+    Args:
+        rows: float `[N, D]`.
+        method: the quantizer that `quantizer`, a key of `QUANTIZERS`, names.
+        quantizer: its name.
+        counts: `[N]` weights of the rows.
+        rank: as of `from_table`.
+        seed: of k-means.
+    """
+    if quantizer == "rotated":
+        rotation, codebooks = fit_rotated(
+            rows, method, counts, rank=rank, seed=seed
+        )
+        return codebooks, rotation
+    return method.fit(rows, counts, seed=seed), None

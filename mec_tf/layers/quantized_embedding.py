@@ -16,6 +16,7 @@ from mec_tf.layers.codebook_updates import (
     usage,
 )
 from mec_tf.layers.ids import deduplicated
+from mec_tf.layers.replica_batch import listed_once, replica_batch
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.losses import (
@@ -221,35 +222,34 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
     def lookup(
         self, rows: tf.Tensor, training: bool, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
-        distinct, places = deduplicated(tf.reshape(rows, [-1]))
-        vectors = tf.gather(raw(self.embeddings), distinct)
-        inner = self.to_code_space(vectors)
+        own, places = deduplicated(tf.reshape(rows, [-1]))
+        vectors = tf.gather(raw(self.embeddings), own)
+        learned, batch = vectors, None
+        if training or self.learning:
+            lookups = tf.ones_like(places, tf.float32)
+            if counted is not None:
+                lookups = tf.cast(tf.reshape(counted, [-1]), tf.float32)
+            lookups = tf.math.unsorted_segment_sum(
+                lookups, places, tf.shape(own)[0]
+            )
+            batch = replica_batch(own, lookups, self.seed)
+            learned = batch.vectors(raw(self.embeddings), vectors)
+        inner = self.to_code_space(learned)
         codebooks = tf.convert_to_tensor(raw(self.codebooks))
         codes, parts = self.quantizer.assign(inner, codebooks)
         flat = product.flat_index(codes, self.codebook_size)
         width = codebooks.shape[-1]
         entries = tf.gather(tf.reshape(codebooks, [-1, width]), flat)
         quantized = self.quantizer.join(entries)
-        if training or self.learning:
-            lookups = tf.ones_like(places, tf.float32)
-            if counted is not None:
-                lookups = tf.cast(tf.reshape(counted, [-1]), tf.float32)
-            lookups = tf.math.unsorted_segment_sum(
-                lookups, places, tf.shape(distinct)[0]
-            )
+        if batch is not None:
             counter = raw(self.counter)
-            seed = tf.stack(
-                [
-                    tf.constant(self.seed, tf.int64),
-                    tf.convert_to_tensor(counter),
-                ]
-            )
+            seed = tf.stack([batch.seed, tf.convert_to_tensor(counter)])
             self._add_losses(
-                distinct, lookups, inner, quantized, codes, parts, codebooks,
-                seed,
-            )  # fmt: skip
-            self._update_codebooks(parts, flat, lookups, seed)
+                batch, inner, quantized, codes, parts, codebooks, seed
+            )
+            self._update_codebooks(batch, parts, flat, seed)
             counter.assign_add(1)
+            quantized, flat = batch.of_own(quantized), batch.of_own(flat)
         # Adds an exact zero, so that the frozen layer answers bit for bit.
         passage = vectors - tf.stop_gradient(vectors)
         answer = tf.stop_gradient(self.from_code_space(quantized)) + passage
@@ -262,43 +262,46 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         return answer
 
     def _add_losses(
-        self, rows, lookups, inner, quantized, codes, parts, codebooks, seed
+        self, batch, inner, quantized, codes, parts, codebooks, seed
     ):
+        lookups = batch.lookups
         share = tf.math.divide_no_nan(lookups, tf.reduce_sum(lookups))
+
+        def add(weight: float, loss: tf.Tensor) -> None:
+            self.add_loss(listed_once(weight * loss))
+
         if self.commitment_weight:
             losses = self._commitment.call(quantized, inner)
-            self.add_loss(
-                self.commitment_weight * tf.reduce_sum(share * losses)
-            )
+            add(self.commitment_weight, tf.reduce_sum(share * losses))
         if self.codebook_update == "gradient":
             losses = self._commitment.call(inner, quantized)
-            self.add_loss(tf.reduce_sum(share * losses))
+            add(1.0, tf.reduce_sum(share * losses))
         if self.pwr_weight:
-            counts = tf.gather(raw(self.popularity), rows)
+            counts = tf.gather(raw(self.popularity), batch.rows)
             loss = self._pwr.of_batch(counts, parts, codebooks, lookups)
-            self.add_loss(self.pwr_weight * loss)
+            add(self.pwr_weight, loss)
         if self.contrastive_weight:
             losses = self._contrastive.of_codes(
                 codes, inner, codebooks, self.quantizer.join, seed
             )
-            self.add_loss(
-                self.contrastive_weight * tf.reduce_sum(share * losses)
-            )
+            add(self.contrastive_weight, tf.reduce_sum(share * losses))
 
-    def _update_codebooks(self, parts, flat, lookups, seed):
-        if self.codebook_update != "ema" and not self.track_usage:
+    def _update_codebooks(self, batch, parts, flat, seed):
+        by_average = self.codebook_update == "ema"
+        if not by_average and not self.track_usage:
             return
         size = self.num_codes * self.codebook_size
         points = tf.stop_gradient(tf.transpose(parts, [1, 0, 2]))
         counted = tf.concat([points, tf.ones_like(points[..., :1])], -1)
+        lookups = batch.own_lookups if by_average else batch.lookups
         counted *= lookups[:, None, None]
         width = points.shape[-1]
         sums = tf.math.unsorted_segment_sum(
             tf.reshape(counted, [-1, width + 1]), tf.reshape(flat, [-1]), size
         )
         sums = tf.reshape(sums, [self.num_codes, self.codebook_size, width + 1])
-        if self.codebook_update == "ema":
-            seeds = draw_seeds(points, lookups, self.codebook_size, seed)
+        if by_average:
+            seeds = draw_seeds(points, batch.lookups, self.codebook_size, seed)
             sums, seeds = over_replicas(sums, seeds)
             moving = raw(self.moving)
             moving.assign(moved(moving, sums, seeds, self.ema_decay))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mec_tf.compression.commitment import COMMITMENT
 from mec_tf.compression.methods.candidates import measured_codes, plain_codes
 from mec_tf.compression.methods.method import (
     Measured,
@@ -103,6 +104,7 @@ def _tier(
     """A trainable layer for so many rows of a table."""
     source = table.layer
     config["embeddings_initializer"] = source.embeddings_initializer
+    commitment = policy.commitment_weight
     if settings.exact:
         return TableEmbedding(rows, table.dim, **config)
     kind: Callable[..., QuantizedEmbedding] = ProductQuantizedEmbedding
@@ -117,7 +119,7 @@ def _tier(
         settings.codebook_size,
         embeddings_regularizer=getattr(source, "embeddings_regularizer", None),
         embeddings_constraint=getattr(source, "embeddings_constraint", None),
-        commitment_weight=policy.commitment_weight,
+        commitment_weight=COMMITMENT if commitment is None else commitment,
         pwr_weight=policy.pwr_weight,
         contrastive_weight=policy.contrastive_weight,
         num_negatives=policy.num_negatives,

@@ -30,6 +30,7 @@ class LowPrecision(Method):
 
     settings_type = IntegerSettings
     learned_steps = True
+    replicated = False
 
     def candidates(
         self,
@@ -84,6 +85,7 @@ class FixedSteps(LowPrecision):
     """Low-precision training with step sizes as they start (LPT)."""
 
     learned_steps = False
+    replicated = True
 
     def prepare(self, model: tf.keras.Model) -> None:
         """The model's own train step will do."""
@@ -93,6 +95,7 @@ class Rounding(LowPrecision):
     """Rows of so many bits by rounding the trained ones. A baseline."""
 
     trains = False
+    replicated = True
 
     def __init__(self, bits: int):
         self.bits = bits

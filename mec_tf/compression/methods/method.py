@@ -31,6 +31,8 @@ class Method(abc.ABC):
     trains = True
     # True: nothing of a trained table helps; the model is trained anew.
     from_scratch = False
+    # False: the train step works on one replica of a strategy only.
+    replicated = True
 
     def settle(
         self, tables: list[Table], max_bytes: int
