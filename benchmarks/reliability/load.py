@@ -3,10 +3,10 @@
     python -m benchmarks.reliability.load --output load.json
 
 Exports a DeepFM of compressed tables, asks it every request once by a single
-thread, and then keeps it busy by many: from C (`benchmarks/serve_c`) for
-`--seconds` and `--requests` or more, and from Python for `--seconds`. Sizes of
-requests are mixed; among the ids are negative ones and others out of range. A
-row for each run tells
+thread, and then keeps it busy by many, from C (`benchmarks/serve_c`) and from
+Python, for `--seconds` and `--requests` or more. Sizes of requests are mixed;
+among the ids are negative ones and others out of range. With `--run`, rows of
+other runs stay in the output. A row for each run tells
 
 - `requests`, and `wrong`: answers that are not, bit for bit, what one thread
   was answered to a request of that size; any error ends the run;
@@ -35,7 +35,7 @@ import tensorflow as tf
 from absl import app, flags
 
 import mec_tf
-from benchmarks.environment import write_rows
+from benchmarks.environment import read_rows, write_rows
 from benchmarks.serve_c import build, write_answers, write_requests
 from benchmarks.serving import Setup, make_model
 
@@ -56,7 +56,7 @@ class Load:
     Args:
         threads: that send requests.
         seconds: of a run.
-        requests: that a run from C answers, or more.
+        requests: that a run answers, or more.
         rows: different examples in them.
         strange: share of ids that are out of range.
     """
@@ -72,7 +72,7 @@ def define_flags() -> None:
     plain = Load()
     flags.DEFINE_integer("threads", plain.threads, "That send requests.")
     flags.DEFINE_float("seconds", plain.seconds, "Of a run.")
-    flags.DEFINE_integer("requests", plain.requests, "From C, at least.")
+    flags.DEFINE_integer("requests", plain.requests, "Of a run, at least.")
     flags.DEFINE_integer("table_bytes", 20_000_000, "All tables, as float32.")
     flags.DEFINE_multi_enum("run", RUNS, RUNS, "Export and client.")
     flags.DEFINE_string("output", None, "Result file, JSON.", required=True)
@@ -140,6 +140,7 @@ class Export:
         shares = ",".join(f"{size}:{part}" for size, part in SHARES.items())
         load = ["--threads", str(self.load.threads)]
         load += ["--seconds", str(self.load.seconds)]
+        load += ["--least", str(self.load.requests)]
         return run(self.command("--shares", shares, *load))
 
     def run_c(self, program: pathlib.Path) -> list[dict[str, Any]]:
@@ -249,7 +250,13 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         setup = small_model(FLAGS.table_bytes)
         rows = measure(FLAGS.run, setup, load, pathlib.Path(folder))
-    write_rows(FLAGS.output, rows)
+    done = {(row["export"], row["client"]) for row in rows}
+    others = [
+        row
+        for row in read_rows(FLAGS.output)
+        if (row["export"], row["client"]) not in done
+    ]
+    write_rows(FLAGS.output, [*others, *rows])
     if any(row["wrong"] or row["growth"] > MAX_GROWTH for row in rows):
         raise SystemExit("wrong answers, or memory that grows")
 

@@ -29,7 +29,8 @@ def define_flags() -> None:
     flags.DEFINE_list("shares", None, "size:share, of the requests sent.")
     flags.DEFINE_list("write", None, "Sizes of which to write the answers.")
     flags.DEFINE_integer("threads", 16, "That send requests.")
-    flags.DEFINE_float("seconds", 600, "How long they do.")
+    flags.DEFINE_float("seconds", 600, "How long they do, at least.")
+    flags.DEFINE_integer("least", 0, "Requests that they send, at least.")
 
 
 def resident_bytes() -> int:
@@ -112,8 +113,11 @@ class Load:
         }
         print(json.dumps(row), flush=True)
 
-    def run(self, seconds: float) -> None:
-        """Keeps the threads busy; raises the first error of any."""
+    def run(self, seconds: float, requests: int) -> None:
+        """Keeps the threads busy so long, and until so many are answered.
+
+        Raises: the first error of any.
+        """
         clients = [
             threading.Thread(target=self.send, args=[place])
             for place in range(len(self.done))
@@ -121,7 +125,7 @@ class Load:
         started = time.monotonic()
         for client in clients:
             client.start()
-        while time.monotonic() - started < seconds:
+        while time.monotonic() - started < seconds or sum(self.done) < requests:
             if self.stop.wait(seconds / SAMPLES):
                 break
             self.sample(started)
@@ -150,7 +154,8 @@ def main(argv: list[str]) -> None:
     answers = {int(k): v for k, v in np.load(FLAGS.answers).items()}
     pairs = (pair.split(":") for pair in FLAGS.shares)
     shares = {int(size): int(share) for size, share in pairs}
-    Load(signature, inputs, answers, shares, FLAGS.threads).run(FLAGS.seconds)
+    load = Load(signature, inputs, answers, shares, FLAGS.threads)
+    load.run(FLAGS.seconds, FLAGS.least)
 
 
 if __name__ == "__main__":
