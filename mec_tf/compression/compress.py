@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from mec_tf.compression import counting
 from mec_tf.compression.batches import as_batches, first_not_finite
@@ -19,7 +18,6 @@ from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.keras_versions import check_keras
 from mec_tf.compression.low_rank import low_rank_dense
-from mec_tf.compression.methods import Method
 from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.objective import (
     check_compiled,
@@ -33,6 +31,7 @@ from mec_tf.compression.rebuild import check_copy, rebuild
 from mec_tf.compression.report import CompressionReport, TableReport
 from mec_tf.compression.row_distortion import row_distortion
 from mec_tf.compression.selection import KeepBest
+from mec_tf.compression.start_training import start_training
 from mec_tf.compression.strategy_scope import strategy_scope
 from mec_tf.compression.tables import Table, find_tables, walk
 from mec_tf.compression.train_tables import mark_train_steps, train_tables
@@ -186,7 +185,15 @@ def compress(
         epochs = 0
     scope = strategy_scope(strategy, methods.values(), folder)
     start = functools.partial(
-        _start, model, chosen, methods, planned, policy, counts, first, model_fn
+        start_training,
+        model,
+        chosen,
+        methods,
+        planned,
+        policy,
+        counts,
+        first,
+        model_fn,
     )
     commitment = policy.commitment_weight
     measured = commitment is None and epochs and not policy.anew
@@ -326,64 +333,6 @@ def _fitting(plan: CompressionPlan, tables: list[Table]) -> CompressionPlan:
             f"{sorted(found)}. Received one of {sorted(planned)}"
         )
     return plan
-
-
-def _trainable(
-    method: Method,
-    table: Table,
-    planned: CompressionPlan,
-    policy: CompressionPolicy,
-) -> Any:
-    layer = method.trainable(table, planned[table.path].settings, policy)
-    layer.trainable = table.layer.trainable
-    return layer
-
-
-def _start(
-    model: tf.keras.Model,
-    chosen: list[Table],
-    methods: Mapping[str, Method],
-    planned: CompressionPlan,
-    policy: CompressionPolicy,
-    counts: Mapping[str, np.ndarray],
-    first: Any,
-    model_fn: Callable[[], tf.keras.Model] | None,
-    optimizer: Any,
-    *,
-    fresh: bool = False,
-    show: bool = False,
-) -> tf.keras.Model:
-    """The model that is trained, compiled, its tables started.
-
-    With `fresh` it has a new optimizer like the given one, whose variables
-    may be of one replica.
-    """
-    training = rebuild(
-        model,
-        {
-            t.path: functools.partial(
-                _trainable, methods[t.path], t, planned, policy
-            )
-            for t in chosen
-        },
-        first,
-        model_fn,
-        carry=not policy.anew,
-    )
-    for table in tqdm(chosen, desc="Starting tables", disable=not show):
-        layer = _layer_at(training, table.path)
-        if policy.anew:
-            layer.add_counts(counts[table.path])
-        else:
-            layer.warm_start(
-                table.values(), counts[table.path], seed=policy.seed
-            )
-    if optimizer is None:
-        optimizer = optimizer_like(model)
-    elif fresh:
-        optimizer = type(optimizer).from_config(optimizer.get_config())
-    compile_like(model, training, optimizer)
-    return training
 
 
 def _same(layer: Any) -> Any:
