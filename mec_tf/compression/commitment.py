@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mec_tf.training.logged_loss import logged_loss
 from mec_tf.training.table_health import glance, quantized_tables
 
 # Where it cannot be measured, and the least that it is.
@@ -34,7 +35,7 @@ def matched_commitment(
     Returns:
         The weight, at least 0.1: the same for all tables. 0.1 for a model
         whose train step is its own and whose `test_step` is not, which
-        measures another loss. None where no table has codes.
+        measures another loss, or logs none. None where no table has codes.
     """
     layers = [layer for _, layer in quantized_tables(quantized)]
     if not layers:
@@ -46,20 +47,19 @@ def matched_commitment(
     size = int(tf.shape(tf.nest.flatten(first)[0])[0])
     # Kept, for both to see the same.
     sample = train.take(-(-EXAMPLES // max(size, 1))).cache()
-    rise = _loss(quantized, sample) - _loss(model, sample)
-    return max(COMMITMENT, rise / moved)
+    after, before = (
+        logged_loss(each.evaluate(sample, verbose=0, return_dict=True))
+        for each in (quantized, model)
+    )
+    if after is None or before is None:
+        return COMMITMENT
+    return max(COMMITMENT, (after - before) / moved)
 
 
 def set_commitment(quantized: tf.keras.Model, weight: float) -> None:
     """Sets the weight of all quantized tables, before they are trained."""
     for _, layer in quantized_tables(quantized):
         layer.commitment_weight = weight
-
-
-def _loss(model: tf.keras.Model, batches: tf.data.Dataset) -> float:
-    logs = model.evaluate(batches, verbose=0, return_dict=True)
-    # TensorFlow Recommenders keep the sum under another name.
-    return float(logs.get("total_loss", logs.get("loss")))
 
 
 def _measures_another_loss(model: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mec_tf.files import CheckedFile
+from mec_tf.layers.ids import count_into
 
 Path: TypeAlias = str | os.PathLike
 FILE = CheckedFile("mec_tf.id_counts", "1", "source", "counts of ids")
@@ -91,10 +92,7 @@ def _counted(
     counts = {name: np.zeros(size, np.int64) for name, size in rows.items()}
     for batch in batches:
         for name, total in counts.items():
-            ids = np.asarray(batch[name]).reshape(-1).astype(np.int64)
-            ids = ids[(ids >= 0) & (ids < len(total))]
-            present, times = np.unique(ids, return_counts=True)
-            total[present] += times
+            count_into(total, batch[name])
     kept = {}
     for name, total in counts.items():
         ids = np.flatnonzero(total)

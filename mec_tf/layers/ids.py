@@ -1,5 +1,7 @@
 """What an id means: dtype, range, and the rows that ids share."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -83,6 +85,20 @@ def in_range(
     if oov == OOV_ZERO:
         return safe, valid
     return tf.where(valid, ids, tf.cast(oov, ids.dtype)), None
+
+
+def count_into(totals: np.ndarray, ids: Any) -> None:
+    """Adds up how often each id comes; ids out of range do not count.
+
+    Args:
+        totals: int64 `[N]`, changed in place. Only rows that occur are
+            touched: a batch costs nothing for the rest of a large table.
+        ids: integers of any shape.
+    """
+    ids = np.asarray(ids).reshape(-1).astype(np.int64)
+    ids = ids[(ids >= 0) & (ids < len(totals))]
+    present, times = np.unique(ids, return_counts=True)
+    totals[present] += times
 
 
 def zero_out(vectors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

@@ -15,7 +15,7 @@ from mec_tf.layers.codebook_updates import (
     over_replicas,
     usage,
 )
-from mec_tf.layers.ids import deduplicated
+from mec_tf.layers.ids import count_into, deduplicated
 from mec_tf.layers.replica_batch import listed_once, replica_batch
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.variables import add_raw_weight, raw
@@ -323,9 +323,7 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
         batches = [ids] if hasattr(ids, "shape") else ids
         counts = np.zeros(self.input_dim, np.int64)
         for batch in batches:
-            flat = np.asarray(batch).reshape(-1).astype(np.int64)
-            flat = flat[(flat >= 0) & (flat < self.input_dim)]
-            counts += np.bincount(flat, minlength=self.input_dim)
+            count_into(counts, batch)
         self.add_counts(counts)
 
     def add_counts(self, counts: np.ndarray) -> None:

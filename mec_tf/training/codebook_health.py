@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from mec_tf.layers import QuantizedEmbedding
 from mec_tf.training import summaries
+from mec_tf.training.logged_loss import logged_loss
 from mec_tf.training.table_health import (
     TableHealth,
     measure,
@@ -115,8 +116,7 @@ class CodebookHealth(tf.keras.callbacks.Callback):
             self._warn_of_collapse(name, layer, health)
             if self.reseed:
                 reseed(layer, health)
-        # TensorFlow Recommenders keep the sum under another name.
-        loss = logs.get("total_loss", logs.get("loss"))
+        loss = logged_loss(logs)
         if loss is not None and contrastive > self.contrastive_share * loss:
             self._warn(
                 "contrastive",

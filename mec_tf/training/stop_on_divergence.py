@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mec_tf.layers import QuantizedEmbedding
 from mec_tf.layers.variables import raw
+from mec_tf.training.logged_loss import logged_loss
 from mec_tf.training.table_health import (
     Glance,
     collapsed,
@@ -95,7 +96,7 @@ class StopOnDivergence(tf.keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        loss = _loss_of(logs)
+        loss = logged_loss(logs)
         if loss is None:
             return
         place = f"in epoch {self._epoch + 1}, batch {batch + 1}"
@@ -119,7 +120,7 @@ class StopOnDivergence(tf.keras.callbacks.Callback):
         for table, layer in quantized_tables(self.model):
             if table in self._start:
                 self._check_codes(epoch, table, layer)
-        score = (logs or {}).get("val_loss", _loss_of(logs))
+        score = (logs or {}).get("val_loss", logged_loss(logs))
         if self.restore and score is not None and score < self._best:
             self._best = score
             self._state = self.model.get_weights()
@@ -179,13 +180,6 @@ class StopOnDivergence(tf.keras.callbacks.Callback):
                 f" The model has its weights of {self._state_name} again."
             )
         raise TrainingDiverged(message)
-
-
-def _loss_of(logs: Any) -> float | None:
-    logs = logs or {}
-    # TensorFlow Recommenders keep the sum under another name.
-    loss = logs.get("total_loss", logs.get("loss"))
-    return None if loss is None else float(np.mean(loss))
 
 
 def _first_not_finite(model: tf.keras.Model) -> str | None:

@@ -118,3 +118,21 @@ def test_a_train_step_without_its_test_step_measures_nothing():
     quantized.layers[0].warm_start(rows())
     quantized(ids)
     assert matched_commitment(model, quantized, data) == 0.1
+
+
+def test_a_test_step_without_a_loss_measures_nothing():
+    class Own(tf.keras.Sequential):
+        def test_step(self, data):
+            return {"found": tf.constant(1.0)}
+
+    ids = np.arange(ROWS, dtype=np.int32)
+    models = [
+        Own([tf.keras.layers.Embedding(ROWS, DIM)]),
+        Own([ProductQuantizedEmbedding(ROWS, DIM, 2, 4)]),
+    ]
+    for model in models:
+        model.compile("sgd", "mse")
+        model(ids)
+    models[1].layers[0].warm_start(rows())
+    data = tf.data.Dataset.from_tensor_slices((ids, 9 * rows())).batch(16)
+    assert matched_commitment(*models, data) == 0.1

@@ -12,6 +12,7 @@ from mec_tf.files import ArtifactError
 from mec_tf.layers import TableEmbedding
 from mec_tf.layers.variables import raw
 from mec_tf.training import TrainingDiverged
+from tests.at_epoch import AtEpoch, Stop, stop
 
 ROWS, DIM = 60, 8
 RNG = np.random.default_rng(0)
@@ -67,24 +68,6 @@ def compress(train=None, **options):
     )
 
 
-class Stop(Exception):
-    pass
-
-
-class At(tf.keras.callbacks.Callback):
-    def __init__(self, epoch, action):
-        super().__init__()
-        self.epoch, self.action = epoch, action
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
-            self.action(self.model)
-
-
-def stop(model):
-    raise Stop
-
-
 def weights(model):
     return [raw(weight).numpy() for weight in model.weights]
 
@@ -111,7 +94,9 @@ def test_cut_off_it_goes_on_bit_for_bit(tmp_path, generators, validated):
     options = {} if validated else {"validation_data": None}
     whole = compress(folder=tmp_path / "whole", **options)
     with pytest.raises(Stop):
-        compress(folder=tmp_path / "cut", callbacks=[At(2, stop)], **options)
+        compress(
+            folder=tmp_path / "cut", callbacks=[AtEpoch(2, stop)], **options
+        )
     result = compress(folder=tmp_path / "cut", **options)
     assert_same(result.model, whole.model)
     assert result.report.score == whole.report.score
@@ -135,10 +120,10 @@ def test_the_best_state_before_a_divergence(validated):
         raw(model.optimizer.learning_rate).assign(1e6)
 
     states = []
-    look = At(2, lambda model: states.append(model.get_weights()))
+    look = AtEpoch(2, lambda model: states.append(model.get_weights()))
     options = {} if validated else {"validation_data": None}
     with pytest.raises(TrainingDiverged, match="loss rose") as caught:
-        compress(callbacks=[look, At(2, speed_up)], **options)
+        compress(callbacks=[look, AtEpoch(2, speed_up)], **options)
     message, result = str(caught.value), caught.value.result
     assert "Lower the learning rate" in message
     assert "The best state so far, after epoch 2" in message

@@ -14,6 +14,7 @@ from mec_tf.layers import (
 )
 from mec_tf.optimizers import LazyAdam
 from mec_tf.training.training_state import state_variables
+from tests.at_epoch import AtEpoch, Stop, stop
 
 ROWS, DIM = 60, 4
 RNG = np.random.default_rng(0)
@@ -67,22 +68,6 @@ def assert_same(one, other):
         np.testing.assert_array_equal(mine, theirs)
 
 
-class Stop(Exception):
-    pass
-
-
-class At(tf.keras.callbacks.Callback):
-    """Does something in the last epoch."""
-
-    def __init__(self, action):
-        super().__init__()
-        self.action = action
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == EPOCHS - 1:
-            self.action(self.model)
-
-
 def worsen(model):
     """An epoch that makes any state worse."""
     weights = model.get_weights()
@@ -98,9 +83,11 @@ def test_model_checkpoint_keeps_the_best_weights(tmp_path, weights_only):
         str(path), save_best_only=True, save_weights_only=weights_only
     )
     answers = []
-    look = At(lambda model: answers.append(model.predict(IDS, verbose=0)))
+    look = AtEpoch(
+        EPOCHS - 1, lambda model: answers.append(model.predict(IDS, verbose=0))
+    )
     model = make_model()
-    history = fit(model, checkpoint, look, At(worsen))
+    history = fit(model, checkpoint, look, AtEpoch(EPOCHS - 1, worsen))
     assert np.argmin(history["val_loss"]) == EPOCHS - 2
     if weights_only:
         best = make_model()
@@ -117,17 +104,16 @@ def test_early_stopping_restores_the_best_weights():
         patience=1, restore_best_weights=True
     )
     best = []
-    look = At(lambda model: best.append(model.get_weights()))
+    look = AtEpoch(EPOCHS - 1, lambda model: best.append(model.get_weights()))
     model = make_model()
-    history = fit(model, stopping, look, At(worsen), epochs=EPOCHS + 5)
+    history = fit(
+        model, stopping, look, AtEpoch(EPOCHS - 1, worsen), epochs=EPOCHS + 5
+    )
     assert len(history["val_loss"]) == EPOCHS
     assert_same(model.get_weights(), best[0])
 
 
 def test_backup_and_restore_goes_on_bit_for_bit(tmp_path):
-    def stop(model):
-        raise Stop
-
     def backup():
         kind = tf.keras.callbacks.BackupAndRestore
         options = {"delete_checkpoint": False}
@@ -138,7 +124,7 @@ def test_backup_and_restore_goes_on_bit_for_bit(tmp_path):
     whole = make_model()
     fit(whole)
     with pytest.raises(Stop):
-        fit(make_model(), backup(), At(stop))
+        fit(make_model(), backup(), AtEpoch(EPOCHS - 1, stop))
     again = make_model()
     history = fit(again, backup())
     assert len(history["loss"]) == 1

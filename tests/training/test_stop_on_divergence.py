@@ -8,6 +8,7 @@ from mec_tf.layers import ProductQuantizedEmbedding, TableEmbedding
 from mec_tf.layers.variables import raw
 from mec_tf.training import StopOnDivergence, TrainingDiverged
 from mec_tf.training.table_health import glance, measure
+from tests.at_epoch import AtEpoch
 
 ROWS, DIM = 64, 4
 IDS = np.arange(ROWS)
@@ -77,18 +78,6 @@ def test_weights_that_break_in_the_last_batch():
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
-class At(tf.keras.callbacks.Callback):
-    """Does something when an epoch begins."""
-
-    def __init__(self, epoch, action):
-        super().__init__()
-        self.epoch, self.action = epoch, action
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
-            self.action(self.model)
-
-
 def test_the_best_epoch_comes_back():
     def speed_up(model):
         raw(model.optimizer.learning_rate).assign(1e6)
@@ -96,10 +85,10 @@ def test_the_best_epoch_comes_back():
     table = ProductQuantizedEmbedding(ROWS, DIM, 2, 8)
     model = model_of(table, tf.keras.optimizers.SGD(0.01))
     seen = []
-    keep = At(None, None)
+    keep = AtEpoch(None, None)
     keep.on_epoch_end = lambda epoch, logs: seen.append(model.get_weights())
     with pytest.raises(TrainingDiverged, match="after epoch 2 .loss"):
-        fit(model, StopOnDivergence(), keep, At(2, speed_up), epochs=5)
+        fit(model, StopOnDivergence(), keep, AtEpoch(2, speed_up), epochs=5)
     assert len(seen) == 2
     for one, other in zip(model.get_weights(), seen[1], strict=True):
         np.testing.assert_array_equal(one, other)
@@ -134,7 +123,7 @@ def test_collapsed_codes(share):
     )
     model = model_of(table, tf.keras.optimizers.SGD(1e-3))
     stop = StopOnDivergence(collapse_share=share)
-    wreck = At(1, lambda _: far_off(table))
+    wreck = AtEpoch(1, lambda _: far_off(table))
     if not share:
         fit(model, stop, wreck, epochs=3)
         return
