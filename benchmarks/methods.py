@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 import shutil
-import sys
 from typing import Any
 
 import mec_tf
@@ -104,8 +103,7 @@ FIXED = {
     "int8": lambda cell: compression.CompressionPolicy(method="int8"),
     "int4": lambda cell: compression.CompressionPolicy(method="int4"),
     "low_rank_dense": lambda cell: compression.CompressionPolicy(
-        tables={"*": compression.TableSettings(0)}, dense=LOW_RANK_DENSE,
-        max_bytes=sys.maxsize,
+        tables={"*": compression.TableSettings(0)}, dense=LOW_RANK_DENSE
     ),
 }  # fmt: skip
 LOW_RANK_DENSE = compression.DenseSettings(ratio=3.0)

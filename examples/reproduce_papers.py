@@ -21,7 +21,6 @@ import argparse
 import dataclasses
 import json
 import pathlib
-import sys
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -195,7 +194,6 @@ def run(args: argparse.Namespace) -> list[dict]:
             ),
         ),
         policy=compression.CompressionPolicy(
-            max_bytes=sys.maxsize,  # the settings of the tables say how far
             seed=args.seed,
             **policy(args, log),
         ),

@@ -2,7 +2,6 @@
 
 import argparse
 import pathlib
-import sys
 from typing import Any
 
 from mec_tf import compression, data, pipeline
@@ -135,7 +134,6 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
             f"`--epochs` must be at least 1. Received: epochs={args.epochs}"
         )
     tables = {}
-    max_bytes = None
     dense = None
     if args.dense_ratio is not None:
         dense = compression.DenseSettings(ratio=args.dense_ratio)
@@ -155,8 +153,6 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
         tables["*"] = compression.TableSettings(
             args.num_subspaces, args.codebook_size
         )
-        if args.ratio is None:
-            max_bytes = sys.maxsize  # the codes say how far
     return pipeline.RankingJob(
         args.model,
         {
@@ -171,7 +167,6 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
         else {"embedding_l2": args.l2, "learning_rate": args.learning_rates},
         compression.CompressionPolicy(
             ratio=args.ratio,
-            max_bytes=max_bytes,
             method=args.method,
             tables=tables,
             dense=dense,

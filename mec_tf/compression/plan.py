@@ -184,6 +184,8 @@ def check_budget(
             takes, or if explicit settings do not fit their table.
     """
     settled = _settled(tables, policy)
+    if not policy.has_budget and all(policy.explicit(t.path) for t in tables):
+        return settled, False  # a method's usual ratio is for the others
     method = METHODS[policy.method]
     full = sum(table.full_bytes for table in tables)
     fixed = sum(

@@ -14,7 +14,7 @@ class CompressionPolicy:
 
     Give `ratio` or `max_bytes`; both count every table that is found, also
     those left as they are. Without either, it is as far as is usual for the
-    method: a ratio of 50 with codes.
+    method (a ratio of 50 with codes), unless `tables` says it for every table.
 
     Args:
         ratio: float32 bytes of all tables / bytes after, above 1.
@@ -135,8 +135,14 @@ class CompressionPolicy:
     @property
     def bounded(self) -> bool:
         """Whether a ratio or a number of bytes is to be met."""
-        given = self.ratio is not None or self.max_bytes is not None
-        return given or METHODS[self.method].default_ratio is not None
+        return (
+            self.has_budget or METHODS[self.method].default_ratio is not None
+        )
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a ratio or a number of bytes was given."""
+        return self.ratio is not None or self.max_bytes is not None
 
     def budget(self, full_bytes: int) -> int:
         """Bytes that all tables may take, of `full_bytes` before."""

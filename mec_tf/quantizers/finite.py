@@ -19,8 +19,10 @@ def check_finite(
     greatest = np.finfo(dtype).max
     for start in range(0, len(values), _CHUNK):
         rows = np.asarray(values[start : start + _CHUNK])
-        rows = rows.reshape(len(rows), -1)
-        fits = np.abs(rows) <= greatest  # not so for NaN
+        # Not so for NaN, which both of them then are.
+        if not rows.size or -greatest <= rows.min() <= rows.max() <= greatest:
+            continue
+        fits = np.abs(rows.reshape(len(rows), -1)) <= greatest
         if not fits.all():
             row = first_row + start + int(np.argmin(fits.all(axis=1)))
             raise ValueError(

@@ -28,11 +28,14 @@ def distances(subvectors: tf.Tensor, codebooks: tf.Tensor) -> tf.Tensor:
         `[M, n, K]`: `||c||² - 2 s·c`, which orders the codes as
         `||s - c||²` does.
     """
-    norms = tf.reduce_sum(tf.square(codebooks), axis=-1)
-    # Twice the small codebooks, not twice the products: the same numbers to
-    # the bit, and a pass over `[M, n, K]` less.
-    products = tf.matmul(subvectors, -2.0 * codebooks, transpose_b=True)
-    return products + norms[:, None, :]
+    # One product: norms as a column of the small codebooks, beside a column of
+    # ones, spare a pass over `[M, n, K]`.
+    norms = tf.reduce_sum(tf.square(codebooks), axis=-1, keepdims=True)
+    return tf.matmul(
+        tf.concat([subvectors, tf.ones_like(subvectors[..., :1])], axis=-1),
+        tf.concat([-2.0 * codebooks, norms], axis=-1),
+        transpose_b=True,
+    )
 
 
 def flat_index(

@@ -1,6 +1,7 @@
 """What all quantizers share."""
 
 import abc
+import concurrent.futures
 
 import numpy as np
 import tensorflow as tf
@@ -95,7 +96,8 @@ class Quantizer(abc.ABC):
         books = tf.constant(codebooks, tf.float32)
         turn = None if rotation is None else tf.constant(rotation, tf.float32)
         at_once = rows_at_once(*books.shape[:2])
-        for start in range(0, len(table), at_once):
+
+        def encode_from(start: int) -> None:
             rows = np.asarray(table[start : start + at_once])
             check_finite("table", rows, first_row=start)
             vectors = tf.constant(rows, tf.float32)
@@ -105,6 +107,11 @@ class Quantizer(abc.ABC):
                 check_finite("table @ rotation", vectors.numpy())
             chunk, _ = self.assign(vectors, books)
             codes[start : start + len(rows)] = chunk.numpy()
+
+        # Two at a time: one is read and checked while one is computed.
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for _ in pool.map(encode_from, range(0, len(table), at_once)):
+                pass
         return codes
 
     def decode(self, codes: np.ndarray, codebooks: np.ndarray) -> np.ndarray:

@@ -149,6 +149,7 @@ def fit(
     settings: FitSettings,
     folder: str | pathlib.Path,
     *,
+    optimizer: Callable[..., tf.keras.optimizers.Optimizer] = LazyAdam,
     seed: int = 0,
     verbose: str | int = "auto",
 ) -> tuple[tf.keras.Model, Scores]:
@@ -160,6 +161,7 @@ def fit(
         settings: how to train.
         folder: where the state of the training lives. One that was killed
             goes on from there; one that is done is only loaded.
+        optimizer: makes one from a learning rate. Default `LazyAdam`.
         seed: of initial weights and batch order.
         verbose: as in Keras.
 
@@ -177,7 +179,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     tf.keras.utils.set_random_seed(seed)
     model = make_model(settings)
-    compile_ranking(model, settings)
+    compile_ranking(model, settings, optimizer)
     model(next(iter(log.dataset("train", 2)))[0])
     keep = _BestWeights(log, folder / "state.npz", settings.patience)
     keep.set_model(model)
@@ -202,10 +204,14 @@ def fit(
     return model, keep.use_best()
 
 
-def compile_ranking(model: tf.keras.Model, settings: FitSettings) -> None:
+def compile_ranking(
+    model: tf.keras.Model,
+    settings: FitSettings,
+    optimizer: Callable[..., tf.keras.optimizers.Optimizer] = LazyAdam,
+) -> None:
     """Compiles a model that gives logits of a binary label."""
     model.compile(
-        LazyAdam(settings.learning_rate),
+        optimizer(settings.learning_rate),
         tf.keras.losses.BinaryCrossentropy(from_logits=True),
     )
 

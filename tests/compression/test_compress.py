@@ -148,6 +148,23 @@ def test_explicit_settings_win():
     assert "policy" in plan["first_order"].reason
 
 
+def test_settings_of_all_tables_are_held_to_no_usual_ratio():
+    model = trained()
+    tables = {"users": mec_tf.TableSettings(8, 256, "float32")}
+    some = mec_tf.CompressionPolicy(tables=tables)
+    with pytest.raises(ValueError, match=r"at best .*ratio=50"):
+        mec_tf.plan(model, dataset(), policy=some)
+    tables["*"] = mec_tf.TableSettings(0)
+    plan = mec_tf.plan(
+        model, dataset(), policy=dataclasses.replace(some, tables=tables)
+    )
+    assert plan["users"].settings == tables["users"]
+    assert plan.ratio < 8
+    both = dataclasses.replace(some, tables=tables, ratio=8)
+    with pytest.raises(ValueError, match=r"at best .*ratio=8"):
+        mec_tf.plan(model, dataset(), policy=both)
+
+
 def test_a_given_plan_is_followed(monkeypatch):
     model = trained()
     policy = mec_tf.CompressionPolicy(ratio=8)

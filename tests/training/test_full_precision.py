@@ -54,6 +54,16 @@ def test_the_best_weights_come_back(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_with_another_optimizer(tmp_path):
+    model, scores = fit(
+        make, small_log(), SETTINGS, tmp_path,
+        optimizer=tf.keras.optimizers.Adagrad, verbose=0,
+    )  # fmt: skip
+    assert type(model.optimizer) is tf.keras.optimizers.Adagrad
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
+    assert scores.auc > 0.5
+
+
 @functools.cache
 def uninterrupted():
     with tempfile.TemporaryDirectory() as folder:
