@@ -10,7 +10,8 @@ Writes DeepFM and DCNv2 as SavedModels and serves them by the C program of
 - `compressed`: codes and float16 codebooks for each field;
 - `compressed, fused`: those, looked up together;
 - `compressed, folded`: and the first layers' products precomputed, for
-  requests of few rows.
+  requests of few rows;
+- `empty`: `Embedding`s of one row, below which no table can bring a request.
 
 All variants of a model are loaded at once, each in a process of its own, and
 asked in turn, round by round; medians of the rounds are compared. `ratio` is
@@ -217,9 +218,8 @@ def write_model(
         tf.saved_model.save(served, folder, {"ids": served.signature})
 
 
-VARIANTS = (
-    REFERENCE, FUSED, "compressed", "compressed, fused", "compressed, folded",
-)  # fmt: skip
+COMPRESSED = ("compressed", "compressed, fused", "compressed, folded")
+VARIANTS = (REFERENCE, FUSED, *COMPRESSED, EMPTY)
 
 
 def measure(
@@ -233,7 +233,7 @@ def measure(
     with contextlib.ExitStack() as running:
         servers = {}
         # The largest tensor first: the memory it leaves serves the others.
-        for variant in (FUSED, EMPTY, REFERENCE, *VARIANTS[2:]):
+        for variant in (FUSED, EMPTY, REFERENCE, *COMPRESSED):
             path = folder / f"{name} {variant}"
             write_model(path, name, variant, setup)
             # Or the next tables would be made beside these.

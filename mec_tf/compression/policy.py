@@ -135,9 +135,7 @@ class CompressionPolicy:
     @property
     def bounded(self) -> bool:
         """Whether a ratio or a number of bytes is to be met."""
-        return (
-            self.has_budget or METHODS[self.method].default_ratio is not None
-        )
+        return self.has_budget or METHODS[self.method].default_ratio is not None
 
     @property
     def has_budget(self) -> bool:

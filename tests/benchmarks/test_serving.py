@@ -55,7 +55,8 @@ def test_ratios_are_of_medians():
         "compressed, folded": answers(1, 1, 1),
     }
     rows = {r["variant"]: r for r in serving.results("deepfm", setup, found)}
-    assert [row["ratio"] for row in rows.values()] == [1, 0.5, 2, 0.2, 0.1]
+    assert [row["ratio"] for row in rows.values()] == [1, 0.5, 2, 0.2, 0.1, 0.1]
+    assert rows["empty"]["resident_bytes"] == 0
     assert rows["compressed, fused"]["ratio_to_fused"] == 0.4
     assert rows["Embedding"]["resident_bytes"] == 900
     assert rows["Embedding"]["p99_us"] == 20
