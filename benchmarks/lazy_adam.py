@@ -34,10 +34,10 @@ def define_flags() -> None:
 
 
 def measure(
-    log: data.Log, optimizer: str, rate: float, seed: int
+    log: data.Log, optimizer: str, rate: float, embedding_l2: float, seed: int
 ) -> dict[str, Any]:
     """A row of the result."""
-    settings = FitSettings(rate, FLAGS.embedding_l2)
+    settings = FitSettings(rate, embedding_l2)
     job = pipeline.RankingJob(settings=settings, seed=seed)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -66,26 +66,32 @@ def measure(
     return row
 
 
-def main(argv: list[str]) -> None:
-    del argv
+def compare(seeds: int, embedding_l2: float, output: str) -> None:
+    """Writes all rows, and prints how far the optimizers are apart."""
     log, rows = data.flights(), []
     best: dict[str, list[dict[str, Any]]] = {}
     for optimizer in OPTIMIZERS:
         tried = []
         for rate in RATES:
-            tried.append(measure(log, optimizer, rate, 0))
+            tried.append(measure(log, optimizer, rate, embedding_l2, 0))
             rows.append(tried[-1])
-            write_rows(FLAGS.output, rows)
+            write_rows(output, rows)
         first = max(tried, key=lambda row: row["validation_auc"])
         best[optimizer] = [first]
-        for seed in range(1, FLAGS.seeds):
-            row = measure(log, optimizer, first["learning_rate"], seed)
+        for seed in range(1, seeds):
+            rate = first["learning_rate"]
+            row = measure(log, optimizer, rate, embedding_l2, seed)
             best[optimizer].append(row)
             rows.append(row)
-            write_rows(FLAGS.output, rows)
+            write_rows(output, rows)
     pairs = zip(best["adam"], best["lazy_adam"], strict=True)
     gap = paired([lazy["auc"] - adam["auc"] for adam, lazy in pairs])
     print(f"test AUC, lazy less dense: {gap.mean:+.4f} ± {gap.sd:.4f}")
+
+
+def main(argv: list[str]) -> None:
+    del argv
+    compare(FLAGS.seeds, FLAGS.embedding_l2, FLAGS.output)
 
 
 if __name__ == "__main__":

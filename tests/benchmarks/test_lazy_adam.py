@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 
 from benchmarks import lazy_adam
 from mec_tf import data
@@ -25,10 +24,7 @@ def few_examples(monkeypatch):
 
 def test_each_optimizer_has_its_best_rate(few_examples, tmp_path, capsys):
     path = tmp_path / "lazy_adam.json"
-    lazy_adam.define_flags()
-    lazy_adam.FLAGS(["lazy_adam", f"--output={path}"])
-    with flagsaver.flagsaver(seeds=2):
-        lazy_adam.main([])
+    lazy_adam.compare(seeds=2, embedding_l2=0.1, output=str(path))
     rows = json.loads(path.read_text())["rows"]
     for name in lazy_adam.OPTIMIZERS:
         own = [row for row in rows if row["optimizer"] == name]
