@@ -101,7 +101,7 @@ def many_tables(rows: int, dim: int, fields: int) -> dict[str, Look]:
             dict(zip(names, tf.unstack(ids, axis=1), strict=True)),
             names,
             "float32",
-        )[0]
+        )[0][0]
 
     looks = {}
     for name, make in makers.items():

@@ -267,9 +267,10 @@ class _FoldedFields(FusedFieldEmbeddings):
         inputs: Mapping[str, Any],
         features: Sequence[str],
         dtype: str | tf.DType,
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        apart: int = 0,
+    ) -> tuple[tuple[tf.Tensor, ...], dict[str, tf.Tensor]]:
         self.request.ids = dict(inputs)
-        return super().stacked(inputs, features, dtype)
+        return super().stacked(inputs, features, dtype, apart)
 
 
 class _FoldedDense(tf.keras.layers.Dense):

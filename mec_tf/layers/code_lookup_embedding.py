@@ -186,11 +186,14 @@ class CodeLookupEmbedding(TableLayer):
     def lookup(
         self, rows: tf.Tensor, training: bool, counted: tf.Tensor | None = None
     ) -> tf.Tensor:
-        by_product = entries.decode_of(self.decode) == "one_hot"
-        pick = entries.multiplied if by_product else entries.gathered
-        return self._joined(
-            pick(raw(self.codebooks), self._codes_of(rows), self.codebook_size)
-        )
+        codes, books = self._codes_of(rows), raw(self.codebooks)
+        if entries.decode_of(self.decode) == "one_hot":
+            found = entries.multiplied(books, codes, self.codebook_size)
+            vectors = product.decode(found, self.additive_dim)
+        else:
+            index = product.flat_index(codes, self.codebook_size)
+            vectors = product.look_up(books, index, self.additive_dim)
+        return self._turned_back(vectors)
 
     def sums(
         self,
@@ -224,11 +227,10 @@ class CodeLookupEmbedding(TableLayer):
                 weights = tf.boolean_mask(weights, valid)
         shape = [self.num_subspaces, self.codebook_size, self.entry_dim]
         books = tf.reshape(tf.cast(raw(self.codebooks), tf.float32), shape)
-        return self._joined(
-            entries.summed(
-                books, self._codes_of(rows), weights, segments, num_segments
-            )
+        found = entries.summed(
+            books, self._codes_of(rows), weights, segments, num_segments
         )
+        return self._turned_back(product.decode(found, self.additive_dim))
 
     def _codes_of(self, rows: tf.Tensor) -> tf.Tensor:
         if self.bit_packed:
@@ -237,9 +239,8 @@ class CodeLookupEmbedding(TableLayer):
             )
         return tf.gather(raw(self.codes), rows)
 
-    def _joined(self, found: tf.Tensor) -> tf.Tensor:
-        """Vectors of codebook entries `[..., M, entry width]`."""
-        vectors = product.decode(tf.cast(found, tf.float32), self.additive_dim)
+    def _turned_back(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Vectors, where they are coded in rotated axes."""
         if not self.rotated:
             return vectors
         back = tf.cast(raw(self.rotation), tf.float32)

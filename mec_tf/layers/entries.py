@@ -2,30 +2,20 @@
 
 import tensorflow as tf
 
-from mec_tf.quantizers import product
-
 DECODES = ("auto", "gather", "one_hot")
-
-
-def gathered(
-    codebooks: tf.Variable, codes: tf.Tensor, codebook_size: int
-) -> tf.Tensor:
-    """Entries `[..., M, width]` of codes `[..., M]`.
-
-    Args:
-        codebooks: `[M * K, width]`.
-        codes: integers.
-        codebook_size: `K`.
-    """
-    return tf.gather(codebooks, product.flat_index(codes, codebook_size))
 
 
 def multiplied(
     codebooks: tf.Variable, codes: tf.Tensor, codebook_size: int
 ) -> tf.Tensor:
-    """As `gathered`, by a product with one-hot rows.
+    """Entries `[..., M, width]` of codes, by a product with one-hot rows.
 
-    `K` times the arithmetic, but no gather: for matrix hardware.
+    `K` times the arithmetic of a gather: for matrix hardware.
+
+    Args:
+        codebooks: `[M * K, width]`.
+        codes: integers `[..., M]`.
+        codebook_size: `K`.
     """
     books = tf.reshape(
         codebooks, [codes.shape[-1], codebook_size, codebooks.shape[-1]]

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mec_tf.layers.columns import columns_apart
 from mec_tf.layers.nesting import build_inner, serialize_unbuilt
 from mec_tf.layers.variables import KERAS_3
 
@@ -87,21 +88,24 @@ class FieldEmbeddings(tf.keras.layers.Layer):
         inputs: Mapping[str, Any],
         features: Sequence[str],
         dtype: str | tf.DType,
-    ) -> tuple[tf.Tensor, dict[str, Any]]:
+        apart: int = 0,
+    ) -> tuple[tuple[tf.Tensor, ...], dict[str, Any]]:
         """Vectors of some features side by side, and those of the others.
 
         Args:
             inputs: as of `call`.
             features: features of one shape and width.
             dtype: of the vectors.
+            apart: how many of the last columns to give apart. Default 0.
 
         Returns:
-            `[batch, ..., features, width]`, and `{feature: [batch, ...,
-            width]}`.
+            `([batch, ..., features, width],)`, or with `apart` `([batch, ...,
+            features, width - apart], [batch, ..., features, apart])`; and
+            `{feature: [batch, ..., width]}`.
         """
         vectors = {n: tf.cast(v, dtype) for n, v in self(inputs).items()}
         side = tf.stack([vectors.pop(name) for name in features], axis=-2)
-        return side, vectors
+        return columns_apart(side, apart), vectors
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
         return {

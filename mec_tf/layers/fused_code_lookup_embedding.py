@@ -92,9 +92,17 @@ class FusedCodeLookupEmbedding(FusedTables):
         self.built = True
 
     def lookup_in(self, rows: tf.Tensor, places: np.ndarray) -> tf.Tensor:
-        flat = self.entry_index(rows, places)
-        entries = tf.gather(raw(self.codebooks), flat)
-        return product.decode(tf.cast(entries, tf.float32), self.additive_dim)
+        index = self.entry_index(rows, places)
+        return product.look_up(raw(self.codebooks), index, self.additive_dim)
+
+    def lookup_apart(
+        self, rows: tf.Tensor, places: np.ndarray, last: int
+    ) -> tuple[tf.Tensor, ...]:
+        if last != self.additive_dim or last == self.output_dim:
+            return super().lookup_apart(rows, places, last)
+        index = self.entry_index(rows, places)
+        entries = tf.gather(raw(self.codebooks), index)
+        return product.decode_apart(entries, last)
 
     def entry_index(self, rows: tf.Tensor, places: np.ndarray) -> tf.Tensor:
         """Rows of `codebooks`, int64 `[..., n, M]`; as `lookup_in`."""

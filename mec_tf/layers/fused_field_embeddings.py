@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers import ids as id_rules
+from mec_tf.layers.columns import columns_apart
 from mec_tf.layers.field_embeddings import FieldEmbeddings, check_features
 from mec_tf.layers.fused_code_lookup_embedding import (
     FusedCodeLookupEmbedding,
@@ -35,7 +36,8 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
     `TableEmbedding`s of one width) stand in one variable each for rows and
     codebooks, and are looked up by one gather each; so do the tiers of
     `TieredEmbedding`s, each as a table. Answers equal those of the separate
-    tables bit for bit, and take as many bytes. Other tables (rotated or
+    tables bit for bit (but that graphs may add three or more entries up in
+    another order), and take as many bytes. Other tables (rotated or
     masked ones, those still in training) stay single. Made from a built
     layer, by `from_fields`.
 
@@ -174,36 +176,37 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         inputs: Mapping[str, Any],
         features: Sequence[str],
         dtype: str | tf.DType,
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        apart: int = 0,
+    ) -> tuple[tuple[tf.Tensor, ...], dict[str, tf.Tensor]]:
         """As `FieldEmbeddings.stacked`."""
         check_features(inputs, self.fields)
         tiered = [n for n in features if self._tier_names(n)]
         given = dict(inputs)
         if tiered:
             found = self._split(given, tiered)
-        apart = [m for n in features for m in self._tier_names(n) or [n]]
-        parts, order = [], []
-        for (key, *_), batch in self._batches(given, apart).items():
+        members = [m for n in features for m in self._tier_names(n) or [n]]
+        found_parts, order = [], []
+        for (key, *_), batch in self._batches(given, members).items():
             if key in self.groups:
-                part = self._fused(key, given, batch)
+                part = self._fused(key, given, batch, apart)
             else:
                 table = self._table(batch[0])
-                part = self.tables[table](given[batch[0]])[..., None, :]
-            parts.append(tf.cast(part, dtype))
+                vectors = self.tables[table](given[batch[0]])[..., None, :]
+                part = columns_apart(vectors, apart)
+            found_parts.append([tf.cast(columns, dtype) for columns in part])
             order += batch
-        if tiered:
-            parts.append(tf.zeros_like(parts[0][..., :1, :]))
-        side = parts[0] if len(parts) == 1 else tf.concat(parts, axis=-2)
+        places = None
         if tiered:
             places = self._places(features, tiered, order, *found)
-            rank = len(places.shape) - 1
-            side = tf.gather(side, places, axis=rank, batch_dims=rank)
         elif order != list(features):
-            places = [order.index(name) for name in features]
-            side = tf.gather(side, places, axis=-2)
+            places = tf.constant([order.index(name) for name in features])
+        side = tuple(
+            _side_by_side(columns, places)
+            for columns in zip(*found_parts, strict=True)
+        )
         others = [name for name in self.fields if name not in features]
-        vectors = self._look_up(inputs, others)
-        return side, {n: tf.cast(v, dtype) for n, v in vectors.items()}
+        rest = self._look_up(inputs, others)
+        return side, {n: tf.cast(v, dtype) for n, v in rest.items()}
 
     def _table(self, feature: str) -> str:
         """The table of a feature, or the tier of a tier's feature."""
@@ -289,11 +292,11 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
                 found[batch[0]] = tf.ragged.map_flat_values(
                     lambda flat, key=key, batch=batch: self._fused(
                         key, {batch[0]: flat}, batch
-                    )[..., 0, :],
+                    )[0][..., 0, :],
                     inputs[batch[0]],
                 )
             else:
-                vectors = self._fused(key, inputs, batch)
+                (vectors,) = self._fused(key, inputs, batch)
                 rows = tf.unstack(vectors, num=len(batch), axis=-2)
                 found.update(zip(batch, rows, strict=True))
         return {name: found[name] for name in features}
@@ -317,11 +320,16 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
         return batches
 
     def _fused(
-        self, key: str, inputs: Mapping[str, Any], features: Sequence[str]
-    ) -> tf.Tensor:
+        self,
+        key: str,
+        inputs: Mapping[str, Any],
+        features: Sequence[str],
+        apart: int = 0,
+    ) -> tuple[tf.Tensor, ...]:
         """Vectors `[..., features, width]` of one group's features."""
         names = [self._table(name) for name in features]
-        return self.groups[key].vectors(stack_ids(inputs, features), names)
+        ids = stack_ids(inputs, features)
+        return self.groups[key].vectors(ids, names, apart)
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, Any]:
         holders = {
@@ -356,6 +364,26 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
             for key in ("groups", "tables")
         }
         return cls(**{**config, **layers})
+
+
+def _side_by_side(
+    parts: Sequence[tf.Tensor], places: tf.Tensor | None
+) -> tf.Tensor:
+    """Vectors `[..., n, width]` joined on `n`, and picked from there.
+
+    Args:
+        parts: of one width.
+        places: `[n]`, the same for all; or `[..., n]`, where that after the
+            last one is of a zero vector. None picks all.
+    """
+    if places is None:
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=-2)
+    rank = len(places.shape) - 1
+    if not rank:
+        return tf.gather(tf.concat(parts, axis=-2), places, axis=-2)
+    nothing = tf.zeros_like(parts[0][..., :1, :])
+    side = tf.concat([*parts, nothing], axis=-2)
+    return tf.gather(side, places, axis=rank, batch_dims=rank)
 
 
 def _on_flat_values(function: Callable[[Any], tf.Tensor], ids: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.layers import ids as id_rules
+from mec_tf.layers.columns import columns_apart
 from mec_tf.layers.nesting import build_inner
 from mec_tf.layers.table_layer import TableLayer
 from mec_tf.layers.variables import add_raw_weight, raw
@@ -169,22 +170,47 @@ class FusedTables(TableLayer):
         """
         raise NotImplementedError
 
-    def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
-        return self.vectors(inputs, self.names)
+    def lookup_apart(
+        self, rows: tf.Tensor, places: np.ndarray, last: int
+    ) -> tuple[tf.Tensor, ...]:
+        """As `lookup_in`, the last columns apart.
 
-    def vectors(self, ids: Any, names: Sequence[str]) -> tf.Tensor:
+        Not to join columns that are then cut off again saves two copies.
+
+        Args:
+            rows: as of `lookup_in`.
+            places: as of `lookup_in`.
+            last: how many columns.
+        """
+        return columns_apart(self.lookup_in(rows, places), last)
+
+    def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
+        (vectors,) = self.vectors(inputs, self.names)
+        return vectors
+
+    def vectors(
+        self, ids: Any, names: Sequence[str], apart: int = 0
+    ) -> tuple[tf.Tensor, ...]:
         """Vectors of ids of some of the tables.
 
         Args:
             ids: integers `[..., n]`.
             names: the table of each of the last axis; one may come twice.
+            apart: how many of the last columns to give apart. Default 0.
 
         Returns:
-            `[..., n, output_dim]` in `compute_dtype`.
+            `[..., n, output_dim]` in `compute_dtype`; with `apart`, two:
+            `[..., n, output_dim - apart]` and `[..., n, apart]`.
         """
         rows, places, valid = self.find(ids, names)
-        vectors = tf.cast(self.lookup_in(rows, places), self.compute_dtype)
-        return vectors if valid is None else id_rules.zero_out(vectors, valid)
+        if apart:
+            parts = self.lookup_apart(rows, places, apart)
+        else:
+            parts = (self.lookup_in(rows, places),)
+        parts = tuple(tf.cast(part, self.compute_dtype) for part in parts)
+        if valid is None:
+            return parts
+        return tuple(id_rules.zero_out(part, valid) for part in parts)
 
     def find(
         self, ids: Any, names: Sequence[str]

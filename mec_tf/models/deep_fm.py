@@ -61,11 +61,9 @@ class DeepFM(RankingModel):
     def logits(
         self, vectors: tf.Tensor, numbers: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
-        first_order = tf.cast(vectors[..., self.embedding_dim :], tf.float32)
-        vectors = vectors[..., : self.embedding_dim]
         flat = self.flatten(vectors, numbers)
         logits = self.head(self.tower(flat, training=training))
-        logits += self.fm(vectors) + tf.reduce_sum(first_order, axis=1)
+        logits += self.fm(vectors)
         if numbers is not None:
             logits += self.linear(numbers)
         return logits

@@ -107,8 +107,6 @@ class FiBiNET(RankingModel):
     def logits(
         self, vectors: tf.Tensor, numbers: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
-        first_order = tf.cast(vectors[..., self.embedding_dim :], tf.float32)
-        vectors = vectors[..., : self.embedding_dim]
         products = [
             self.bilinear(vectors),
             self.senet_bilinear(self.senet(vectors)),
@@ -117,7 +115,7 @@ class FiBiNET(RankingModel):
         if numbers is not None:
             inputs.append(numbers)
         deep = self.tower(tf.concat(inputs, axis=1), training=training)
-        logits = self.head(deep) + tf.reduce_sum(first_order, axis=1)
+        logits = self.head(deep)
         if numbers is not None:
             logits += self.linear(numbers)
         return logits

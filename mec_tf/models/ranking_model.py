@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mec_tf.layers.columns import columns_apart
 from mec_tf.layers.field_embeddings import FieldEmbeddings, check_features
 from mec_tf.layers.fused_field_embeddings import FusedFieldEmbeddings
 from mec_tf.layers.masked_pooling import masked_pooling
@@ -80,7 +81,8 @@ class RankingModel(tf.keras.Model):
 
     # Read by `compress`: the configuration holds the table layers.
     config_holds_tables = True
-    # First-order weights in the last columns of each table.
+    # 1 where a first-order weight is in the last column of each table. The
+    # features' weights are added to the logits.
     additive_dim = 0
 
     def __init__(
@@ -201,7 +203,7 @@ class RankingModel(tf.keras.Model):
         self, inputs: Mapping[str, Any], training: bool = False
     ) -> tf.Tensor:
         check_features(inputs, self.feature_names)
-        vectors = self._vectors(inputs, training)
+        vectors, *first_order = self._vectors(inputs, training)
         numbers = None
         if self.numeric_features is not None:
             columns = [
@@ -209,10 +211,18 @@ class RankingModel(tf.keras.Model):
                 for name in self.numeric
             ]
             numbers = self.numeric_features(tf.stack(columns, axis=1))
-        return self.logits(vectors, numbers, training)
+        logits = self.logits(vectors, numbers, training)
+        for weights in first_order:
+            logits += tf.reduce_sum(tf.cast(weights, tf.float32), axis=1)
+        return logits
 
-    def _vectors(self, inputs: Mapping[str, Any], training: bool) -> tf.Tensor:
-        """One vector a feature: `[batch, fields, width]`."""
+    def _vectors(
+        self, inputs: Mapping[str, Any], training: bool
+    ) -> tuple[tf.Tensor, ...]:
+        """One vector a feature: `[batch, fields, embedding_dim]`.
+
+        And where the model has first-order weights, `[batch, fields, 1]`.
+        """
         plain = [n for n in self.categorical if n not in self.sequences]
         ids = {name: tf.reshape(inputs[name], [-1]) for name in plain}
         masks = {}
@@ -220,16 +230,21 @@ class RankingModel(tf.keras.Model):
             ids[name], masks[name] = _mask_padding(
                 name, inputs[name], ids[target]
             )
-        vectors, sequences = self.field_embeddings.stacked(
-            ids, plain, self.compute_dtype
+        # A sequence is pooled with its weights.
+        apart = 0 if masks else self.additive_dim
+        parts, sequences = self.field_embeddings.stacked(
+            ids, plain, self.compute_dtype, apart
         )
         if training and self.embedding_l2:
-            norms = tf.reduce_sum(_square_norms(vectors), axis=1)
+            norms = tf.add_n(
+                [tf.reduce_sum(_square_norms(p), axis=1) for p in parts]
+            )
             for name, mask in masks.items():
                 norms += masked_pooling(_square_norms(sequences[name]), mask)
             self.add_loss(self.embedding_l2 * tf.reduce_mean(norms))
         if not masks:
-            return vectors
+            return parts
+        (vectors,) = parts
         pooled = [
             self.pool(
                 name, sequences[name], mask, vectors[:, plain.index(target)]
@@ -238,7 +253,8 @@ class RankingModel(tf.keras.Model):
                 self.sequences.items(), masks.values(), strict=True
             )
         ]
-        return tf.concat([vectors, tf.stack(pooled, axis=1)], axis=1)
+        vectors = tf.concat([vectors, tf.stack(pooled, axis=1)], axis=1)
+        return columns_apart(vectors, self.additive_dim)
 
     def pool(
         self, name: str, vectors: tf.Tensor, mask: tf.Tensor, target: tf.Tensor
@@ -256,11 +272,11 @@ class RankingModel(tf.keras.Model):
     def logits(
         self, vectors: tf.Tensor, numbers: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
-        """Logits, float32 `[batch, 1]`.
+        """Logits, float32 `[batch, 1]`, but for the first-order weights.
 
         Args:
-            vectors: `[batch, fields, embedding_dim + additive_dim]`, a
-                field for each categorical feature, sequences last.
+            vectors: `[batch, fields, embedding_dim]`, a field for each
+                categorical feature, sequences last.
             numbers: standardized numeric features `[batch, n]`, or None.
             training: whether to drop units.
         """

@@ -71,23 +71,55 @@ def decode(entries: tf.Tensor, additive_dim: int = 0) -> tf.Tensor:
     same codes is `A = 1`; residual quantization is `d = 0`.
 
     Args:
-        entries: `[..., M, d + A]`.
+        entries: `[..., M, d + A]`; float16 becomes float32.
         additive_dim: `A`.
 
     Returns:
         `[..., M * d + A]`.
     """
     width = entries.shape[-1] - additive_dim
-
-    def joined(part: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(part, joined_shape(part))
-
     if not additive_dim:
-        return joined(entries)
-    summed = tf.reduce_sum(entries[..., width:], axis=-2)
+        return _widened(tf.reshape(entries, joined_shape(entries)))
     if not width:
-        return summed
-    return tf.concat([joined(entries[..., :width]), summed], axis=-1)
+        return tf.reduce_sum(_widened(entries), axis=-2)
+    return tf.concat(decode_apart(entries, additive_dim), axis=-1)
+
+
+def decode_apart(
+    entries: tf.Tensor, additive_dim: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `decode`: joined columns `[..., M * d]`, and sums `[..., A]`."""
+    width = entries.shape[-1] - additive_dim
+    # On CPU a split takes half the time of two slices, and adding a few
+    # tensors a third of that of a sum over their short axis.
+    parts, shares = tf.split(_widened(entries), [width, additive_dim], axis=-1)
+    joined = tf.reshape(parts, joined_shape(parts))
+    return joined, tf.add_n(tf.unstack(shares, axis=-2))
+
+
+def look_up(
+    codebooks: tf.Variable, index: tf.Tensor, additive_dim: int
+) -> tf.Tensor:
+    """`decode` of the entries at `index`.
+
+    Args:
+        codebooks: `[rows, d + A]`.
+        index: rows of the codebooks, integers `[..., M]`.
+        additive_dim: `A`.
+    """
+    if additive_dim < codebooks.shape[-1]:
+        return decode(tf.gather(codebooks, index), additive_dim)
+    # A gather for each code: on CPU faster than the sum of one gather's rows.
+    return tf.add_n(
+        [
+            _widened(tf.gather(codebooks, own))
+            for own in tf.unstack(index, axis=-1)
+        ]
+    )
+
+
+def _widened(values: tf.Tensor) -> tf.Tensor:
+    return tf.cast(values, tf.float32) if values.dtype == tf.float16 else values
 
 
 def joined_shape(parts: tf.Tensor) -> Any:

@@ -86,14 +86,18 @@ def fields_of(make, **fields):
     return layer
 
 
-def same_answers(layer, fused, inputs, turned=()):
-    """`turned` tables multiply matrices, which graphs may round otherwise."""
+def same_answers(layer, fused, inputs, turned=(), summed=False):
+    """`turned` tables multiply matrices, which graphs may round otherwise.
+
+    They may add the entries of `summed` ones up in another order.
+    """
     expected = layer(inputs)
     assert list(fused(inputs)) == list(expected)
     for jit_compile in (False, True):
         found = tf.function(fused, jit_compile=jit_compile)(inputs)
         for name, goal in expected.items():
-            check = assert_allclose if name in turned else assert_identical
+            rounded = summed or name in turned
+            check = assert_allclose if rounded else assert_identical
             check(found[name], goal)
     assert_identical(fused(inputs), expected)
 
@@ -102,12 +106,13 @@ def same_answers(layer, fused, inputs, turned=()):
 def test_answers_and_bytes_are_the_same(make):
     layer = fields_of(make, c="c", x="a", y="b", z="a")
     fused = FusedFieldEmbeddings.from_fields(layer)
+    summed = layer.tables["a"].additive_dim == WIDTH
     assert len(fused.groups) == 1 and not fused.tables
     inputs = {n: RNG.permutation(IDS) for n in ("x", "y", "z", "c")}
-    same_answers(layer, fused, inputs)
+    same_answers(layer, fused, inputs, summed=summed)
     # Of int32 and int64, and of one shape among others.
     inputs.update(x=IDS[:3, None].astype("int32"), z=IDS[:4])
-    same_answers(layer, fused, inputs)
+    same_answers(layer, fused, inputs, summed=summed)
     (group,) = fused.groups.values()
     singles = sum(layer_bytes(table) for table in layer.tables.values())
     assert layer_bytes(group) == singles
@@ -236,8 +241,8 @@ def test_stacked_vectors_of_tiers(features):
     def stacked(inputs):
         return fused.stacked(inputs, features, "float32")
 
-    expected, rest = layer.stacked(inputs, features, "float32")
-    for side, others in (
+    (expected,), rest = layer.stacked(inputs, features, "float32")
+    for (side,), others in (
         stacked(inputs),
         fused.stacked(inputs, features, "float32"),
     ):
@@ -294,12 +299,37 @@ def test_stacked_vectors(features):
     layer.build()
     fused = FusedFieldEmbeddings.from_fields(layer)
     inputs = {n: RNG.permutation(IDS) for n in layer.fields}
-    side, others = fused.stacked(inputs, features, "float16")
-    expected, rest = layer.stacked(inputs, features, "float16")
+    (side,), others = fused.stacked(inputs, features, "float16")
+    (expected,), rest = layer.stacked(inputs, features, "float16")
     assert side.shape == (len(IDS), len(features), WIDTH)
     assert_identical(side, expected)
     assert set(others) == set(layer.fields) - set(features)
     assert_identical(others, {name: rest[name] for name in others})
+
+
+@pytest.mark.parametrize("apart", [1, 2])
+@pytest.mark.parametrize("make", LAYOUTS.values(), ids=LAYOUTS)
+def test_last_columns_apart(make, apart):
+    layer = fields_of(make)
+    fused = FusedFieldEmbeddings.from_fields(layer)
+    features = ["b", "c", "a"]
+    inputs = {n: RNG.permutation(IDS) for n in ROWS}
+    (joined,), _ = layer.stacked(inputs, features, "float32")
+    expected = joined[..., :-apart], joined[..., -apart:]
+    for each in layer, fused:
+        parts, others = each.stacked(inputs, features, "float32", apart)
+        assert_identical(parts, expected)
+        assert not others
+
+
+def test_last_columns_of_tiers_apart():
+    layer = FieldEmbeddings(TIERED)
+    layer.build()
+    fused = FusedFieldEmbeddings.from_fields(layer)
+    inputs = {n: RNG.permutation(IDS) for n in TIERED}
+    (joined,), _ = layer.stacked(inputs, list(TIERED), "float32")
+    parts, _ = fused.stacked(inputs, list(TIERED), "float32", 2)
+    assert_identical(parts, (joined[..., :-2], joined[..., -2:]))
 
 
 def operations(function):
@@ -329,7 +359,9 @@ def test_a_single_lookup_reads_no_table(make):
     kinds = [
         n.op for n in operations(tf.function(layer).get_concrete_function(spec))
     ]
-    assert kinds.count("ResourceGather") == len(layer.weights)
+    summed = getattr(layer, "additive_dim", 0) == WIDTH
+    entries = layer.num_subspaces if summed else len(layer.weights) - 1
+    assert kinds.count("ResourceGather") == 1 + entries
     assert "ReadVariableOp" not in kinds
 
 
