@@ -197,13 +197,17 @@ def compress(
     )
     commitment = policy.commitment_weight
     measured = commitment is None and epochs and not policy.anew
-    if measured and strategy is not None:  # what is measured is of one replica
-        commitment = matched_commitment(
-            model, start(optimizer, fresh=True), train
-        )
+    alone = None
+    if strategy is not None and (measured or policy.anew):
+        alone = start(optimizer, fresh=True)  # on one replica
+    if measured and alone is not None:
+        commitment = matched_commitment(model, alone, train)
     with scope:
         training = start(optimizer, fresh=strategy is not None, show=progress)
-    if measured and strategy is None:
+    if policy.anew and alone is not None:
+        # A strategy draws other values from the same seed.
+        training.set_weights(alone.get_weights())
+    if measured and alone is None:
         commitment = matched_commitment(model, training, train)
     if measured and commitment is not None:
         set_commitment(training, commitment)

@@ -117,12 +117,13 @@ def full_model():
     return model
 
 
-def compressed(strategy=None, **options):
+def compressed(strategy=None, start="warm", **options):
     model = full_model()
     settings = mec_tf.TableSettings(2, 8)
     policy = mec_tf.CompressionPolicy(
         ratio=5,
         tables={"item": settings},
+        start=start,
         pwr_weight=0.01,
         contrastive_weight=0.01,
     )

@@ -56,9 +56,10 @@ def test_a_batch_too_small_for_all():
     assert_alike(model, model, strategy)
 
 
-def test_compress():
-    single = compressed()
-    result = compressed(mirrored_strategy())
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_compress(start):
+    single = compressed(start=start)
+    result = compressed(mirrored_strategy(), start)
     np.testing.assert_allclose(
         result.report.score[1:], single.report.score[1:], rtol=1e-4
     )

@@ -44,10 +44,11 @@ def results(strategy=None):
             with pytest.raises(ValueError, match="TF_USE_LEGACY_KERAS"):
                 compressed(strategy)
         return found
-    result = compressed(strategy)
-    for place, weight in enumerate(result.model.get_weights()):
-        found[f"compressed {place}"] = weight
-    found["score"] = np.array(result.report.score[1:])
+    for start in ("warm", "cold"):
+        result = compressed(strategy, start)
+        for place, weight in enumerate(result.model.get_weights()):
+            found[f"{start} {place}"] = weight
+        found[f"{start} score"] = np.array(result.report.score[1:])
     if strategy is not None:
         with pytest.raises(ValueError, match="`folder` needs a strategy of"):
             compressed(strategy, folder="state")
