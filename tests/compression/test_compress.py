@@ -13,9 +13,11 @@ from mec_tf.compression import (
     layer_bytes,
     model_bytes,
     read_table,
+    tables,
 )
 from mec_tf.compression.popularity import count_ids
 from mec_tf.layers import CodeLookupEmbedding, ProductQuantizedEmbedding
+from tests.harness import raw_variable
 
 USERS, ITEMS = 400, 300
 
@@ -129,6 +131,20 @@ def test_cold_start_forgets_the_trained_weights():
     )
     _, before, after = result.report.score
     assert before > 0.65 > after + 0.02  # ln 2 = 0.69: knows nothing
+
+
+def test_finding_tables_draws_no_random_values(monkeypatch):
+    """Or the first call in a process would start from other ones."""
+    drawn = []
+    for _ in range(2):  # what Keras puts on a layer is looked at once
+        tf.keras.utils.set_random_seed(0)
+        if not drawn:
+            monkeypatch.setattr(tables, "_INTERNAL", set())
+        tables.internal_names()
+        layer = tf.keras.layers.Dense(3)
+        layer.build((None, 2))
+        drawn.append(raw_variable(layer.kernel).numpy())
+    np.testing.assert_array_equal(*drawn)
 
 
 def test_explicit_settings_win():
