@@ -110,10 +110,11 @@ def look_up(
     if additive_dim < codebooks.shape[-1]:
         return decode(tf.gather(codebooks, index), additive_dim)
     # A gather for each code: on CPU faster than the sum of one gather's rows.
+    # Slices, for LiteRT unstacks no int64.
     return tf.add_n(
         [
-            _widened(tf.gather(codebooks, own))
-            for own in tf.unstack(index, axis=-1)
+            _widened(tf.gather(codebooks, index[..., place]))
+            for place in range(index.shape[-1])
         ]
     )
 

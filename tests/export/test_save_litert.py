@@ -92,6 +92,23 @@ def test_half_codebooks_are_widened_and_reported(tmp_path):
     assert "widened" in str(report)
 
 
+@pytest.mark.parametrize("bit_packed", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_residual_codes(tmp_path, bit_packed, dtype):
+    rng = np.random.default_rng(0)
+    table = CodeLookupEmbedding.from_codes(
+        rng.integers(0, 16, (ROWS, 3)),
+        rng.normal(size=(3, 16, 5)),
+        additive_dim=5,
+        bit_packed=bit_packed,
+        codebook_dtype=dtype,
+    )
+    model = DeepFM({"a": ROWS}, embedding_dim=4, embedding_layer={"a": table})
+    model.build(None)
+    report = mec_tf.export.save_litert(model, tmp_path / "m.tflite")
+    assert report.max_difference <= 1e-5
+
+
 def test_only_built_in_ops(tmp_path, model):
     report = mec_tf.export.save_litert(model, tmp_path / "m.tflite")
     names = {
