@@ -197,17 +197,19 @@ def compress(
     )
     commitment = policy.commitment_weight
     measured = commitment is None and epochs and not policy.anew
-    alone = None
-    if strategy is not None and (measured or policy.anew):
-        alone = start(optimizer, fresh=True)  # on one replica
-    if measured and alone is not None:
-        commitment = matched_commitment(model, alone, train)
+    if measured and strategy is not None:  # what is measured is of one replica
+        commitment = matched_commitment(
+            model, start(optimizer, fresh=True), train
+        )
+    drawn = None
+    if policy.anew and strategy is not None:  # it would draw other values
+        drawn = start(optimizer, fresh=True).get_weights()
     with scope:
         training = start(optimizer, fresh=strategy is not None, show=progress)
-    if policy.anew and alone is not None:
-        # A strategy draws other values from the same seed.
-        training.set_weights(alone.get_weights())
-    if measured and alone is None:
+    if drawn is not None:
+        training.set_weights(drawn)
+        del drawn  # as large as the tables
+    if measured and strategy is None:
         commitment = matched_commitment(model, training, train)
     if measured and commitment is not None:
         set_commitment(training, commitment)
