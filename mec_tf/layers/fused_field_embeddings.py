@@ -36,8 +36,7 @@ class FusedFieldEmbeddings(tf.keras.layers.Layer):
     `TableEmbedding`s of one width) stand in one variable each for rows and
     codebooks, and are looked up by one gather each; so do the tiers of
     `TieredEmbedding`s, each as a table. Answers equal those of the separate
-    tables bit for bit (but that graphs may add three or more entries up in
-    another order), and take as many bytes. Other tables (rotated or
+    tables bit for bit, and take as many bytes. Other tables (rotated or
     masked ones, those still in training) stay single. Made from a built
     layer, by `from_fields`.
 

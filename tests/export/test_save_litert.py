@@ -92,13 +92,14 @@ def test_half_codebooks_are_widened_and_reported(tmp_path):
     assert "widened" in str(report)
 
 
+@pytest.mark.parametrize("codes", [2, 3])
 @pytest.mark.parametrize("bit_packed", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_residual_codes(tmp_path, bit_packed, dtype):
+def test_residual_codes(tmp_path, codes, bit_packed, dtype):
     rng = np.random.default_rng(0)
     table = CodeLookupEmbedding.from_codes(
-        rng.integers(0, 16, (ROWS, 3)),
-        rng.normal(size=(3, 16, 5)),
+        rng.integers(0, 16, (ROWS, codes)),
+        rng.normal(size=(codes, 16, 5)),
         additive_dim=5,
         bit_packed=bit_packed,
         codebook_dtype=dtype,

@@ -41,11 +41,12 @@ def codes(rows, size=5, stored=None, residual=False, subspaces=3, **config):
     )
 
 
-def additive(rows):
+def additive(rows, subspaces=2, sums=2):
+    width = (WIDTH - sums) // subspaces + sums
     return CodeLookupEmbedding.from_codes(
-        RNG.integers(0, 4, (rows, 2)),
-        RNG.normal(size=(2, 4, 4)),
-        additive_dim=2,
+        RNG.integers(0, 4, (rows, subspaces)),
+        RNG.normal(size=(subspaces, 4, width)),
+        additive_dim=sums,
     )
 
 
@@ -68,6 +69,7 @@ LAYOUTS = {
         rows, size=2, subspaces=1, bit_packed=True
     ),
     "residual": lambda rows: codes(rows, residual=True),
+    "three sums": lambda rows: additive(rows, subspaces=3, sums=3),
     "additive": additive,
     "private": lambda rows: codes(rows, stored=rows - 3),
     "exact": exact,
@@ -86,18 +88,14 @@ def fields_of(make, **fields):
     return layer
 
 
-def same_answers(layer, fused, inputs, turned=(), summed=False):
-    """`turned` tables multiply matrices, which graphs may round otherwise.
-
-    They may add the entries of `summed` ones up in another order.
-    """
+def same_answers(layer, fused, inputs, turned=()):
+    """`turned` tables multiply matrices, which graphs may round otherwise."""
     expected = layer(inputs)
     assert list(fused(inputs)) == list(expected)
     for jit_compile in (False, True):
         found = tf.function(fused, jit_compile=jit_compile)(inputs)
         for name, goal in expected.items():
-            rounded = summed or name in turned
-            check = assert_allclose if rounded else assert_identical
+            check = assert_allclose if name in turned else assert_identical
             check(found[name], goal)
     assert_identical(fused(inputs), expected)
 
@@ -106,13 +104,12 @@ def same_answers(layer, fused, inputs, turned=(), summed=False):
 def test_answers_and_bytes_are_the_same(make):
     layer = fields_of(make, c="c", x="a", y="b", z="a")
     fused = FusedFieldEmbeddings.from_fields(layer)
-    summed = layer.tables["a"].additive_dim == WIDTH
     assert len(fused.groups) == 1 and not fused.tables
     inputs = {n: RNG.permutation(IDS) for n in ("x", "y", "z", "c")}
-    same_answers(layer, fused, inputs, summed=summed)
+    same_answers(layer, fused, inputs)
     # Of int32 and int64, and of one shape among others.
     inputs.update(x=IDS[:3, None].astype("int32"), z=IDS[:4])
-    same_answers(layer, fused, inputs, summed=summed)
+    same_answers(layer, fused, inputs)
     (group,) = fused.groups.values()
     singles = sum(layer_bytes(table) for table in layer.tables.values())
     assert layer_bytes(group) == singles
@@ -359,9 +356,7 @@ def test_a_single_lookup_reads_no_table(make):
     kinds = [
         n.op for n in operations(tf.function(layer).get_concrete_function(spec))
     ]
-    summed = getattr(layer, "additive_dim", 0) == WIDTH
-    entries = layer.num_subspaces if summed else len(layer.weights) - 1
-    assert kinds.count("ResourceGather") == 1 + entries
+    assert kinds.count("ResourceGather") == len(layer.weights)
     assert "ReadVariableOp" not in kinds
 
 

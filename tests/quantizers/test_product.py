@@ -44,3 +44,16 @@ def test_decode_joins_and_sums(width, additive):
     assert decode.get_concrete_function().output_shapes[-1] == (
         4 * width + additive
     )
+
+
+@pytest.mark.parametrize("additive", [0, 1, 5])
+@pytest.mark.parametrize("codes", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_look_up_decodes_what_it_gathers(additive, codes, dtype):
+    rng = np.random.default_rng(0)
+    books = tf.Variable(rng.normal(size=(codes * 7, 5)), dtype=dtype)
+    index = tf.constant(rng.integers(0, codes * 7, (4, 6, codes)))
+    found = product.look_up(books, index, additive)
+    expected = product.decode(tf.gather(books, index), additive)
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, expected)
