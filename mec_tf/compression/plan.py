@@ -13,8 +13,8 @@ from mec_tf.compression.policy import CompressionPolicy
 from mec_tf.compression.settings import LEAVE, Settings
 from mec_tf.compression.tables import Table, own_call
 
-# Settings and their errors, by path and whether rare rows share.
-Measurements: TypeAlias = dict[tuple[str, bool], list[Measured]]
+# Settings and their errors, by path.
+Measurements: TypeAlias = dict[str, list[Measured]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +125,8 @@ def make_plan(
     up; then, from the smallest settings on, the step that takes the most
     error away a byte is taken until the budget is spent. In tables whose ids
     are ordered by popularity, the rows that make up half or most of the
-    lookups may have more bits than the rest. Where the budget cannot be met
-    otherwise, rare rows may share row 0 there, if it is for unknown ids.
+    lookups may have more bits than the rest, and rare rows may share row 0,
+    if it is for unknown ids.
 
     Args:
         tables: the model's tables.
@@ -141,18 +141,17 @@ def make_plan(
             if explicit settings do not fit their table.
     """
     measured = {} if measured is None else measured
-    settled, sharing = check_budget(tables, policy, counts)
+    settled = check_budget(tables, policy, counts)
     method = METHODS[policy.method]
     options = []
     for table in tqdm(tables, desc="Measuring tables", disable=not progress):
         found: list[Measured] = [(settled.get(table.path, LEAVE), 0.0)]
         if table.path not in settled:
-            key = (table.path, sharing)
-            if key not in measured:
-                measured[key] = method.measured(
-                    table, policy, counts[table.path], sharing
+            if table.path not in measured:
+                measured[table.path] = method.measured(
+                    table, policy, counts[table.path]
                 )
-            found = measured[key]
+            found = measured[table.path]
         options.append(
             [
                 _planned(table, policy, settings, error)
@@ -167,7 +166,7 @@ def check_budget(
     tables: list[Table],
     policy: CompressionPolicy,
     counts: Mapping[str, np.ndarray],
-) -> tuple[dict[str, Settings], bool]:
+) -> dict[str, Settings]:
     """What is settled before any table's values are looked at.
 
     Args:
@@ -176,16 +175,15 @@ def check_budget(
         counts: training counts by table path.
 
     Returns:
-        Settings of the tables without a choice, by path; and whether rare
-        rows must share row 0 in others to meet the budget.
+        Settings of the tables without a choice, by path.
 
     Raises:
-        ValueError: if the budget cannot be met either way, with the least it
-            takes, or if explicit settings do not fit their table.
+        ValueError: if the budget cannot be met, with the least it takes, or
+            if explicit settings do not fit their table.
     """
     settled = _settled(tables, policy)
     if not policy.has_budget and all(policy.explicit(t.path) for t in tables):
-        return settled, False  # a method's usual ratio is for the others
+        return settled  # a method's usual ratio is for the others
     method = METHODS[policy.method]
     full = sum(table.full_bytes for table in tables)
     fixed = sum(
@@ -197,19 +195,15 @@ def check_budget(
     if policy.bounded and free:
         settled.update(method.settle(free, policy.budget(full) - fixed))
         free = [table for table in free if table.path not in settled]
-    least = fixed
-    for sharing in (False, True):
-        least = fixed + sum(
-            min(
-                settings.stored_bytes(*_shape(table))
-                for settings in method.candidates(
-                    table, policy, counts[table.path], sharing
-                )
-            )
-            for table in free
+    least = fixed + sum(
+        min(
+            settings.stored_bytes(*_shape(table))
+            for settings in method.candidates(table, policy, counts[table.path])
         )
-        if least <= policy.budget(full):
-            return settled, sharing
+        for table in free
+    )
+    if least <= policy.budget(full):
+        return settled
     raise ValueError(
         "`policy` asks for more than these tables give: at best "
         f"{least:,} of {full:,} bytes, ratio {full / least:.1f}. "

@@ -240,7 +240,7 @@ class Ranked:
         )
 
     def measured(self, counts):
-        return candidates.measured_codes(self.table, counts, False, 0)
+        return candidates.measured_codes(self.table, counts, 0)
 
 
 @pytest.fixture

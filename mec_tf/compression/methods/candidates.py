@@ -38,9 +38,7 @@ MOST_TAIL_BITS = 32
 Measured = tuple[TableSettings, float]
 
 
-def plain_codes(
-    table: Table, counts: np.ndarray, sharing: bool
-) -> list[TableSettings]:
+def plain_codes(table: Table, counts: np.ndarray) -> list[TableSettings]:
     """Codes that a table may get, and `LEAVE`, but for those in tiers.
 
     Tiers never take the fewest bytes.
@@ -48,17 +46,16 @@ def plain_codes(
     Args:
         table: the table.
         counts: `[rows]` in training.
-        sharing: whether rare rows may share row 0.
     """
     return [LEAVE] + [
         settings
-        for private in _private_rows(table, counts, sharing)
+        for private in _private_rows(table, counts)
         for settings in _plain(table, private or table.rows, private)
     ]
 
 
 def measured_codes(
-    table: Table, counts: np.ndarray, sharing: bool, seed: int
+    table: Table, counts: np.ndarray, seed: int
 ) -> list[Measured]:
     """Codes that a table may get, with the squared error of each.
 
@@ -68,17 +65,16 @@ def measured_codes(
     Args:
         table: the table, trained.
         counts: `[rows]` in training.
-        sharing: whether rare rows may share row 0.
         seed: of the sample that is measured.
     """
     width = table.dim - table.additive_dim
     errors = _Errors(exact(table.values(), counts, width), seed)
     found: list[Measured] = [(LEAVE, 0.0)]
-    for settings in plain_codes(table, counts, sharing)[1:]:
+    for settings in plain_codes(table, counts)[1:]:
         private = settings.private_rows
         error = errors.quantized(settings, 0, table.rows, private)
         found.append((settings, error + errors.shared(private)))
-    for private in _private_rows(table, counts, sharing):
+    for private in _private_rows(table, counts):
         for head in _head_rows(counts, private or table.rows):
             found += _tiered(table, errors, head, private)
     return useful(found, table.rows, table)
@@ -158,12 +154,10 @@ def _bits(settings: TableSettings) -> float:
     return settings.num_subspaces * math.log2(settings.codebook_size)
 
 
-def _private_rows(
-    table: Table, counts: np.ndarray, sharing: bool
-) -> list[int | None]:
+def _private_rows(table: Table, counts: np.ndarray) -> list[int | None]:
     """Numbers of rows that may keep codes of their own; None for all."""
     # With masking, row 0 is padding, which nothing may share.
-    if not sharing or getattr(table.layer, "mask_zero", False):
+    if getattr(table.layer, "mask_zero", False):
         return [None]
     rest = counts[1:]
     if not ordered_by_popularity(counts) or counts[0] > rest[0]:

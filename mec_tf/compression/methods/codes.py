@@ -39,18 +39,16 @@ class LearnedCodes(Method):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Settings]:
-        return [*plain_codes(table, counts, sharing)]
+        return [*plain_codes(table, counts)]
 
     def measured(
         self,
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Measured]:
-        return [*measured_codes(table, counts, sharing, policy.seed)]
+        return [*measured_codes(table, counts, policy.seed)]
 
     def trainable(
         self,

@@ -37,7 +37,6 @@ class LowPrecision(Method):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Settings]:
         if not policy.bounded:
             return [IntegerSettings()]
@@ -48,12 +47,11 @@ class LowPrecision(Method):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Measured]:
         values = WeightedRows(table.values(), np.asarray(counts, np.float64))
         found: list[Measured] = [
             (each, _error(each, values, policy.seed))
-            for each in self.candidates(table, policy, counts, sharing)
+            for each in self.candidates(table, policy, counts)
         ]
         return useful(found, table.rows, table)
 
@@ -105,7 +103,6 @@ class Rounding(LowPrecision):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Settings]:
         return [IntegerSettings(self.bits)]
 

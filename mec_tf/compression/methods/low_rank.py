@@ -30,7 +30,6 @@ class LowRank(Method):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Settings]:
         width = table.dim - table.additive_dim
         return [LEAVE, *(LowRankSettings(r) for r in range(1, width + 1))]
@@ -40,7 +39,6 @@ class LowRank(Method):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Measured]:
         width = table.dim - table.additive_dim
         values = table.values()[:, :width]
@@ -52,7 +50,7 @@ class LowRank(Method):
             0.0,
         )
         found: list[Measured] = [(LEAVE, 0.0)]
-        for settings in self.candidates(table, policy, counts, sharing):
+        for settings in self.candidates(table, policy, counts):
             if isinstance(settings, LowRankSettings):
                 found.append((settings, float(lost[settings.rank])))
         return useful(found, table.rows, table)

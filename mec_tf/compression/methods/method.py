@@ -55,7 +55,6 @@ class Method(abc.ABC):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Settings]:
         """Settings that a table may get.
 
@@ -63,7 +62,6 @@ class Method(abc.ABC):
             table: the table; its values need not be trained.
             policy: what to reach.
             counts: `[rows]` in training.
-            sharing: whether rare rows may share row 0.
         """
         raise NotImplementedError
 
@@ -72,7 +70,6 @@ class Method(abc.ABC):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Measured]:
         """The same, with the squared error of each.
 

@@ -38,7 +38,6 @@ class Pruning(Method):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Settings]:
         masked = getattr(table.layer, "mask_zero", False)
         if masked or not ordered_by_popularity(counts):
@@ -53,11 +52,10 @@ class Pruning(Method):
         table: Table,
         policy: "CompressionPolicy",
         counts: np.ndarray,
-        sharing: bool,
     ) -> list[Measured]:
         values = exact(table.values(), counts, table.dim)
         found: list[Measured] = [(LEAVE, 0.0)]
-        for settings in self.candidates(table, policy, counts, sharing):
+        for settings in self.candidates(table, policy, counts):
             if isinstance(settings, PrunedSettings):
                 error = shared_error(values, settings.private_rows)
                 found.append((settings, error))
