@@ -273,6 +273,24 @@ def test_popular_rows_get_more_bits_where_that_pays():
 
 
 @pytest.mark.usefixtures("few_choices")
+@pytest.mark.parametrize("spread, shared", [(0.01, True), (1.0, False)])
+def test_rare_rows_share_where_that_pays(spread, shared):
+    """At a ratio that is met either way; rows that differ keep codes."""
+    ranked = Ranked(popular=400)
+    values = ranked.table.values()
+    values[400:] = 0.3 + spread * values[400:]
+    ranked.table.layer.set_weights([values])
+    plan = compression.make_plan(
+        [ranked.table],
+        mec_tf.CompressionPolicy(ratio=25),
+        {"a": ranked.counts},
+    )
+    assert plan.ratio >= 25
+    (planned,) = plan.tables
+    assert planned.settings.private_rows == (400 if shared else None)
+
+
+@pytest.mark.usefixtures("few_choices")
 def test_other_orders_have_no_tiers():
     ranked = Ranked()
     found = ranked.measured(ranked.counts[::-1])
