@@ -14,12 +14,13 @@ from mec_tf.models.ranking_model import RankingModel
 class DLRM(RankingModel):
     """Dot products of all pairs of vectors, into a tower.
 
-    Numeric features, where there are any, pass a bottom tower that ends in
-    one more vector; that vector also enters the tower as it is.
+    Numeric features pass a bottom tower that ends in one more vector; that
+    vector also enters the tower as it is. Without numeric features there is
+    one learned vector in its place: products with it tell a popular row from
+    a rare one, which products of small rows alone hardly learn.
 
     Args:
-        categorical: `{feature: rows of its vocabulary}`; two or more, or one
-            and a numeric feature.
+        categorical: `{feature: rows of its vocabulary}`.
         numeric: `{feature: (mean, std)}` of the signed logarithm.
         bottom_units: widths of the bottom tower before its last layer, which
             is `embedding_dim` wide. Default (64,).
@@ -27,9 +28,6 @@ class DLRM(RankingModel):
 
     Input shape: a dict of `{feature: [batch]}`.
     Output shape: float32 logits `[batch, 1]`.
-
-    Raises:
-        ValueError: if there is no pair of vectors.
 
     Example:
         >>> model = DLRM({"user": 1000, "item": 500}, embedding_dim=8)
@@ -49,15 +47,10 @@ class DLRM(RankingModel):
         bottom_units: Sequence[int] = (64,),
         **kwargs: Any,
     ):
-        if len(categorical) + bool(numeric) < 2:
-            raise ValueError(
-                "`categorical` must hold two features, or one beside a "
-                f"`numeric` one. Received: categorical={dict(categorical)}, "
-                f"numeric={numeric}"
-            )
         super().__init__(categorical, numeric, **kwargs)
         self.bottom_units = tuple(bottom_units)
         self.bottom: Any = None
+        self.bottom_vector: Any = None
         if self.numeric:
             self.bottom = self.make_tower(
                 (*self.bottom_units, self.embedding_dim), "bottom"
@@ -67,11 +60,18 @@ class DLRM(RankingModel):
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")
 
     def build(self, input_shape: Any = None) -> None:
-        fields = len(self.categorical) + bool(self.numeric)
-        width = fields * (fields - 1) // 2
         if self.bottom is not None:
             build_inner(self.bottom, (None, len(self.numeric)))
-            width += self.embedding_dim
+        else:
+            self.bottom_vector = self.add_weight(
+                name="bottom_vector",
+                shape=(1, self.embedding_dim),
+                initializer=tf.keras.initializers.RandomNormal(
+                    stddev=self.embedding_dim**-0.5
+                ),
+            )
+        fields = len(self.categorical) + 1
+        width = fields * (fields - 1) // 2 + self.embedding_dim
         build_inner(self.tower, (None, width))
         build_inner(self.head, (None, (width, *self.tower.units)[-1]))
         super().build(input_shape)
@@ -79,12 +79,14 @@ class DLRM(RankingModel):
     def logits(
         self, vectors: tf.Tensor, numbers: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
-        if numbers is None:
-            inputs = self.dots(vectors)
-        else:
+        if self.bottom is not None:
             bottom = self.bottom(numbers, training=training)
-            vectors = tf.concat([bottom[:, None, :], vectors], axis=1)
-            inputs = tf.concat([bottom, self.dots(vectors)], axis=1)
+        else:
+            shape = [tf.shape(vectors)[0], self.embedding_dim]
+            weight = tf.cast(self.bottom_vector, vectors.dtype)
+            bottom = tf.broadcast_to(weight, shape)
+        vectors = tf.concat([bottom[:, None, :], vectors], axis=1)
+        inputs = tf.concat([bottom, self.dots(vectors)], axis=1)
         return self.head(self.tower(inputs, training=training))
 
     def get_config(self) -> dict[str, Any]:

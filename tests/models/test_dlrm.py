@@ -1,5 +1,5 @@
 import numpy as np
-import pytest
+import tensorflow as tf
 
 from mec_tf.models import DLRM
 from tests.harness import raw_variable
@@ -38,16 +38,29 @@ def test_logits_follow_the_formula():
     )
 
 
-def test_without_numeric_features_only_dots_enter_the_tower():
+def test_without_numeric_features_a_learned_vector_takes_the_towers_place():
     model = DLRM({"a": 5, "b": 4}, embedding_dim=3, hidden_units=())
     logits = model(IDS)
     a, b = vectors(model)
+    bottom = raw_variable(model.bottom_vector).numpy()
+    assert model.bottom is None and np.abs(bottom).min() > 0
+    dots = [(bottom * a).sum(1), (bottom * b).sum(1), (a * b).sum(1)]
+    rows = np.repeat(bottom, 2, axis=0)
+    inputs = np.concatenate([rows, np.stack(dots, axis=1)], axis=1)
     kernel, bias = model.head.get_weights()
-    expected = (a * b).sum(axis=1, keepdims=True) * kernel + bias
-    np.testing.assert_allclose(logits, expected, rtol=1e-5)
+    np.testing.assert_allclose(logits, inputs @ kernel + bias, rtol=1e-5)
 
 
-def test_there_must_be_a_pair_of_vectors():
-    with pytest.raises(ValueError, match="must hold two features"):
-        DLRM({"a": 5})
-    assert DLRM({"a": 5}, {"x": (0.0, 1.0)}).feature_names == ("a", "x")
+def test_popularity_alone_is_learned_without_numeric_features():
+    """Products of small rows are near a saddle where nothing is learned."""
+    rng = np.random.default_rng(0)
+    ids = {"a": rng.integers(200, size=4096), "b": rng.integers(9, size=4096)}
+    labels = (ids["a"] % 2).astype(np.float32)
+    model = DLRM({"a": 200, "b": 9}, embedding_dim=8, hidden_units=(16,))
+    model.compile("adam", tf.keras.losses.BinaryCrossentropy(from_logits=True))
+    model.fit(ids, labels, batch_size=64, epochs=3, verbose=0)
+    assert np.mean((model(ids)[:, 0] > 0) == labels) > 0.95
+
+
+def test_one_categorical_feature_will_do():
+    assert DLRM({"a": 5}, embedding_dim=2)({"a": IDS["a"]}).shape == (2, 1)
