@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 import mec_tf
+from benchmarks import summary
+from benchmarks.environment import read_rows
 from mec_tf.cli import main
 from tests import docs_examples
 
@@ -213,6 +215,7 @@ def test_figures_are_those_of_the_committed_results(page):
     text = (ROOT / page).read_text().replace("&nbsp;", " ")
     file = ROOT / "benchmarks" / "results" / "quality_flights.json"
     rows = json.loads(file.read_text())["rows"]
+    rows = [r for r in rows if r["backbone"] == "deepfm"]
     full = {r["seed"]: r for r in rows if r["method"] == "full"}
     assert f"{np.mean([r['auc'] for r in full.values()]):.4f}" in text
     for ratio in (50.0, 100.0):
@@ -231,6 +234,35 @@ def test_figures_are_those_of_the_committed_results(page):
             f"{np.mean(losses):+.4f}",
         ):
             assert figure in text, f"{page}: {figure}"
+
+
+@pytest.mark.keras3_only
+@pytest.mark.parametrize("name", ["flights", "video_games"])
+def test_quality_page_holds_the_committed_tables(name):
+    page = (DOCS / "guide" / "quality.md").read_text()
+    results = ROOT / "benchmarks" / "results"
+    rows = read_rows(str(results / f"quality_{name}.json"))
+    table = summary.table(rows)
+    assert len(table.splitlines()) > 2
+    assert table in page
+    assert (results / f"quality_{name}.md").read_text().strip() == table
+
+
+@pytest.mark.keras3_only
+def test_quality_page_tells_of_large_tables():
+    page = (DOCS / "guide" / "quality.md").read_text()
+    results = ROOT / "benchmarks" / "results" / "large_tables.json"
+    full, small = read_rows(str(results))
+    for figure in (
+        f"{full['table_rows']:,}",
+        f"{small['ratio']:.1f}x",
+        f"{full['auc']:.4f}",
+        f"{small['auc']:.4f}",
+        f"{small['auc'] - full['auc']:+.4f}",
+        f"{full['peak_rss'] / 1e9:.2f} GB",
+        f"{small['peak_rss'] / 1e9:.2f} GB",
+    ):
+        assert figure in page, figure
 
 
 @pytest.mark.keras3_only
