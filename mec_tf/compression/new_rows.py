@@ -35,8 +35,8 @@ def encode_new_rows(layer: Layer, vectors: np.ndarray) -> Layer:
     vectors as they are.
 
     Rows that share row 0 (`private_rows`) lie between the stored rows and
-    the new ones, so each of them is then stored, with the codes of row 0:
-    answers stay, bytes grow.
+    the new ones, so each of them is then stored, with the codes of row 0, or
+    in a tier of their own with one bit each: answers stay, bytes grow.
 
     Args:
         layer: a built `CodeLookupEmbedding` or `TieredEmbedding` of frozen
@@ -76,11 +76,12 @@ def encode_new_rows(layer: Layer, vectors: np.ndarray) -> Layer:
     if isinstance(layer, CodeLookupEmbedding):
         return _more_codes(layer, vectors)
     if isinstance(layer, TieredEmbedding):
-        *kept, last = layer.tiers
-        tiers = [_same_rows(tier) for tier in kept]
-        tiers.append(encode_new_rows(last, vectors))
         config = layer.get_config()
-        config.update(input_dim=layer.input_dim + len(vectors), tiers=tiers)
+        config.update(
+            input_dim=layer.input_dim + len(vectors),
+            private_rows=None,
+            tiers=_more_tiers(layer, vectors),
+        )
         grown = type(layer)(**config)
         build_inner(grown)
         return grown
@@ -93,14 +94,14 @@ def encode_new_rows(layer: Layer, vectors: np.ndarray) -> Layer:
 def _cannot_grow(layer: Layer) -> ValueError:
     return ValueError(
         "`layer` must be a CodeLookupEmbedding, an exact table, or a "
-        "TieredEmbedding of frozen tiers whose rows are all stored. "
+        "TieredEmbedding of frozen tiers. "
         f"Received: {layer.name}, of class {type(layer).__name__}"
     )
 
 
 def _can_grow(layer: Layer) -> bool:
     if isinstance(layer, TieredEmbedding):
-        return not layer.private_rows and _can_grow(layer.tiers[-1])
+        return _can_grow(layer.tiers[-1])
     if isinstance(layer, CodeLookupEmbedding):
         return True
     whole = not getattr(layer, "private_rows", None)
@@ -281,27 +282,71 @@ def _freeze_own(layer: Layer) -> None:
         layer._trainable_weights.clear()
 
 
+def _more_tiers(layer: TieredEmbedding, vectors: np.ndarray) -> list[Layer]:
+    """The tiers of a table with new rows."""
+    *kept, last = layer.tiers
+    tiers = [_same_rows(tier) for tier in kept]
+    shared = layer.input_dim - layer.stored_rows
+    if not shared:
+        return [*tiers, encode_new_rows(last, vectors)]
+    names = [f"{last.name}_{end}" for end in ("shared", "new")]
+    first = layer.tiers[0].lookup(tf.constant([0]), False).numpy()
+    with tf.init_scope():
+        repeated = CodeLookupEmbedding.from_codes(
+            np.zeros((shared, 1), np.uint8),
+            np.pad(
+                np.asarray(first, np.float32)[None], [(0, 0), (0, 1), (0, 0)]
+            ),
+            bit_packed=True,
+            name=names[0],
+            dtype=policy_of(last),
+        )
+    if isinstance(last, CodeLookupEmbedding):
+        new = _with_codes(last, _new_codes(last, vectors), name=names[1])
+    else:
+        new = _remade(last, input_dim=len(vectors), name=names[1])
+        raw(new.embeddings).assign(vectors)
+    return [*tiers, _same_rows(last), repeated, new]
+
+
 def _more_codes(
     layer: CodeLookupEmbedding, vectors: np.ndarray
 ) -> CodeLookupEmbedding:
-    books = raw(layer.codebooks).numpy()
-    books = books.reshape(layer.num_subspaces, layer.codebook_size, -1)
-    split = layer.output_dim - layer.additive_dim
-    rotation = None
-    if layer.rotated:
-        rotation = raw(layer.rotation).numpy()
-        turned = vectors[:, :split] @ rotation.astype(np.float32)
-        vectors = np.concatenate([turned, vectors[:, split:]], axis=1)
     present = layer.row_codes()
     sharing = np.repeat(present[:1], layer.input_dim - len(present), axis=0)
-    new = encode_additive(vectors, books, layer.additive_dim)
-    codes = np.concatenate([present, sharing, new.astype(present.dtype)])
+    new = _new_codes(layer, vectors).astype(present.dtype)
+    return _with_codes(layer, np.concatenate([present, sharing, new]))
+
+
+def _new_codes(layer: CodeLookupEmbedding, vectors: np.ndarray) -> np.ndarray:
+    """The nearest codes `[n, M]` in the layer's codebooks."""
+    split = layer.output_dim - layer.additive_dim
+    if layer.rotated:
+        rotation = raw(layer.rotation).numpy().astype(np.float32)
+        turned = vectors[:, :split] @ rotation
+        vectors = np.concatenate([turned, vectors[:, split:]], axis=1)
+    return encode_additive(vectors, _books(layer), layer.additive_dim)
+
+
+def _books(layer: CodeLookupEmbedding) -> np.ndarray:
+    """Codebooks `[M, K, entry width]`."""
+    books = raw(layer.codebooks).numpy()
+    return books.reshape(layer.num_subspaces, layer.codebook_size, -1)
+
+
+def _with_codes(
+    layer: CodeLookupEmbedding, codes: np.ndarray, **changes: Any
+) -> CodeLookupEmbedding:
+    """The layer with these codes `[rows, M]` in place of its own."""
+    rotation = raw(layer.rotation).numpy() if layer.rotated else None
     config = layer.get_config()
     for name in ("num_subspaces", "codebook_size", "rotated", "rank"):
         del config[name]
-    config.update(input_dim=len(codes), private_rows=None)
+    config.update(input_dim=len(codes), private_rows=None, **changes)
     with tf.init_scope():
-        return CodeLookupEmbedding.from_codes(codes, books, rotation, **config)
+        return CodeLookupEmbedding.from_codes(
+            codes, _books(layer), rotation, **config
+        )
 
 
 def _same_rows(layer: Layer) -> Layer:

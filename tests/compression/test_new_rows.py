@@ -10,6 +10,8 @@ from mec_tf.compression.tables import table_layers
 from mec_tf.layers import (
     MLP,
     CodeLookupEmbedding,
+    FieldEmbeddings,
+    FusedFieldEmbeddings,
     ResidualQuantizedEmbedding,
     TableEmbedding,
     TieredEmbedding,
@@ -113,6 +115,34 @@ def test_exact_and_tiered_tables():
     ids = np.arange(100)
     np.testing.assert_array_equal(grown(ids), tiered(ids))
     np.testing.assert_array_equal(grown(np.arange(100, 107)), rare(IDS[:7]))
+
+
+@pytest.mark.parametrize("last", ["codes", "exact"])
+def test_a_tiered_table_whose_rare_rows_share(last):
+    popular = CodeLookupEmbedding.from_table(TABLE[:30], 3, 16)
+    rare = CodeLookupEmbedding.from_table(TABLE[30:60], 1, 8)
+    if last == "exact":
+        rare = TableEmbedding(30, 9)
+        rare.build()
+    tiered = TieredEmbedding(100, 9, [popular, rare], private_rows=60)
+    tiered.build()
+    new = rare(np.arange(7)).numpy()
+    once = mec_tf.encode_new_rows(tiered, new)
+    twice = mec_tf.encode_new_rows(once, new[:2])
+    assert (twice.input_dim, twice.private_rows) == (109, None)
+    for grown in (once, twice):
+        ids = np.arange(100)
+        np.testing.assert_array_equal(grown(ids), tiered(ids))
+        np.testing.assert_array_equal(grown(np.arange(100, 107)), new)
+    np.testing.assert_array_equal(twice(np.array([107, 108])), new[:2])
+    # The 40 rows that shared take a bit each, and one vector.
+    assert value(once.tiers[2].codes).nbytes == 5
+    inputs = {"item": np.arange(109), "other": np.arange(109)}
+    separate = FieldEmbeddings({"item": twice, "other": TableEmbedding(109, 9)})
+    separate(inputs)
+    fused = FusedFieldEmbeddings.from_fields(separate)
+    for name, answer in separate(inputs).items():
+        np.testing.assert_array_equal(fused(inputs)[name], answer)
 
 
 @pytest.mark.parametrize(
