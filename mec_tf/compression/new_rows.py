@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression.batches import as_batches
-from mec_tf.compression.growing_table import GrowingTable
+from mec_tf.compression.growing_table import GrowingTable, table_codebooks
 from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.objective import (
     check_compiled,
@@ -320,33 +320,27 @@ def _more_codes(
 
 def _new_codes(layer: CodeLookupEmbedding, vectors: np.ndarray) -> np.ndarray:
     """The nearest codes `[n, M]` in the layer's codebooks."""
-    split = layer.output_dim - layer.additive_dim
-    if layer.rotated:
-        rotation = raw(layer.rotation).numpy().astype(np.float32)
-        turned = vectors[:, :split] @ rotation
+    books, rotation = table_codebooks(layer)
+    if rotation is not None:
+        split = layer.output_dim - layer.additive_dim
+        turned = vectors[:, :split] @ rotation.numpy()
         vectors = np.concatenate([turned, vectors[:, split:]], axis=1)
-    return encode_additive(vectors, _books(layer), layer.additive_dim)
-
-
-def _books(layer: CodeLookupEmbedding) -> np.ndarray:
-    """Codebooks `[M, K, entry width]`."""
-    books = raw(layer.codebooks).numpy()
-    return books.reshape(layer.num_subspaces, layer.codebook_size, -1)
+    return encode_additive(vectors, books.numpy(), layer.additive_dim)
 
 
 def _with_codes(
     layer: CodeLookupEmbedding, codes: np.ndarray, **changes: Any
 ) -> CodeLookupEmbedding:
     """The layer with these codes `[rows, M]` in place of its own."""
+    books = raw(layer.codebooks).numpy()
+    books = books.reshape(layer.num_subspaces, layer.codebook_size, -1)
     rotation = raw(layer.rotation).numpy() if layer.rotated else None
     config = layer.get_config()
     for name in ("num_subspaces", "codebook_size", "rotated", "rank"):
         del config[name]
     config.update(input_dim=len(codes), private_rows=None, **changes)
     with tf.init_scope():
-        return CodeLookupEmbedding.from_codes(
-            codes, _books(layer), rotation, **config
-        )
+        return CodeLookupEmbedding.from_codes(codes, books, rotation, **config)
 
 
 def _same_rows(layer: Layer) -> Layer:
