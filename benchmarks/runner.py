@@ -14,6 +14,7 @@ import tensorflow as tf
 import mec_tf
 from benchmarks.environment import peak_rss, read_rows, write_rows
 from mec_tf import compression, pipeline
+from mec_tf.compression.plan import Measurements, make_plan
 from mec_tf.training import FitSettings, evaluate
 
 HISTORY_LENGTH = 20
@@ -107,6 +108,7 @@ class Runner:
         self.failed: list[str] = []
         self._log: tuple[Any, Any] = (None, None)
         self._full: tuple[Any, Any] = (None, None)
+        self._measured: dict[str, Measurements] = {}
 
     def run(
         self, cell: Cell, measure: Callable[["Runner", Cell], dict[str, Any]]
@@ -225,8 +227,15 @@ class Runner:
         full = self.full(cell)
         log = self.log(cell.dataset, cell.backbone)
         job = dataclasses.replace(self.job(cell, full.settings), policy=policy)
+        # What a table's settings cost is the same at every ratio.
+        plan = make_plan(
+            compression.find_tables(full.model),
+            policy,
+            pipeline.table_counts(full.model, log),
+            measured=self._measured.setdefault(policy.method, {}),
+        )
         return pipeline.compress_full(
-            job, full.model, log, full.settings, verbose=0
+            job, full.model, log, full.settings, plan=plan, verbose=0
         )
 
     def scores(self, cell: Cell, trained: Trained) -> dict[str, Any]:
@@ -252,7 +261,7 @@ class Runner:
 
     def forget(self) -> None:
         """Drops the model in memory and what Keras holds of earlier ones."""
-        self._full = (None, None)
+        self._full, self._measured = (None, None), {}
         tf.keras.backend.clear_session()
         gc.collect()
 

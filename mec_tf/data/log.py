@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 _COUNTING_ROWS = 1 << 16
+# Batches that are made ahead.
+PREFETCHED = 4
 
 
 class Log:
@@ -263,10 +265,15 @@ class Log:
             batches, output_signature=signature
         )
         cardinality = -(-len(rows) // batch_size)
+        # Tuning itself, an iterator that `fit` drops would wait for the tuner's
+        # next turn, up to a minute.
+        options = tf.data.Options()
+        options.autotune.enabled = False
         return (
             dataset.map(as_features)
             .apply(tf.data.experimental.assert_cardinality(cardinality))
-            .prefetch(tf.data.AUTOTUNE)
+            .prefetch(PREFETCHED)
+            .with_options(options)
         )
 
     def _split(self, split: str) -> Rows:

@@ -236,7 +236,9 @@ class QuantizedEmbedding(TableLayer, abc.ABC):
             learned = batch.vectors(raw(self.embeddings), vectors)
         inner = self.to_code_space(learned)
         codebooks = tf.convert_to_tensor(raw(self.codebooks))
-        codes, parts = self.quantizer.assign(inner, codebooks)
+        codes, parts = self.quantizer.assign(
+            inner, codebooks, exact=batch is None
+        )
         flat = product.flat_index(codes, self.codebook_size)
         width = codebooks.shape[-1]
         entries = tf.gather(tf.reshape(codebooks, [-1, width]), flat)

@@ -18,6 +18,11 @@ _LEAST, _GREATEST = 2.0**-96, 2.0**100
 _MIX = (-0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 
 
+def nearly_nearest(subvectors: tf.Tensor, codebooks: tf.Tensor) -> tf.Tensor:
+    """As `nearest`, by float32 alone: of codes that are as near, any."""
+    return _least(distances(subvectors, codebooks))
+
+
 def nearest(subvectors: tf.Tensor, codebooks: tf.Tensor) -> tf.Tensor:
     """Index of the nearest code; the lowest index wins a tie.
 

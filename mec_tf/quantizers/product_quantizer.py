@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mec_tf.quantizers import packing, product
 from mec_tf.quantizers.kmeans import weighted_kmeans
-from mec_tf.quantizers.nearest import nearest
+from mec_tf.quantizers.nearest import nearest, nearly_nearest
 from mec_tf.quantizers.quantizer import Quantizer
 
 
@@ -64,10 +64,11 @@ class ProductQuantizer(Quantizer):
         return dim // self.num_subspaces
 
     def assign(
-        self, vectors: tf.Tensor, codebooks: tf.Tensor
+        self, vectors: tf.Tensor, codebooks: tf.Tensor, exact: bool = True
     ) -> tuple[tf.Tensor, tf.Tensor]:
         parts = product.split(vectors, self.num_subspaces)
-        return nearest(tf.stop_gradient(parts), codebooks), parts
+        find = nearest if exact else nearly_nearest
+        return find(tf.stop_gradient(parts), codebooks), parts
 
     def join(self, entries: tf.Tensor) -> tf.Tensor:
         return product.decode(entries)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mec_tf.quantizers import packing
 from mec_tf.quantizers.kmeans import sample_points, weighted_kmeans
-from mec_tf.quantizers.nearest import nearest, nearest_rows
+from mec_tf.quantizers.nearest import nearest, nearest_rows, nearly_nearest
 from mec_tf.quantizers.quantizer import Quantizer
 
 
@@ -59,12 +59,13 @@ class ResidualQuantizer(Quantizer):
         return dim
 
     def assign(
-        self, vectors: tf.Tensor, codebooks: tf.Tensor
+        self, vectors: tf.Tensor, codebooks: tf.Tensor, exact: bool = True
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        find = nearest if exact else nearly_nearest
         codes, parts, rest = [], [], vectors
         for stage in range(self.num_stages):
             book = codebooks[stage]
-            code = nearest(tf.stop_gradient(rest)[None], book[None])  # [n, 1]
+            code = find(tf.stop_gradient(rest)[None], book[None])  # [n, 1]
             codes.append(code)
             parts.append(rest)
             rest = rest - tf.gather(book, code[:, 0])
