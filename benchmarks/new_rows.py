@@ -124,7 +124,7 @@ def _pick(rows: Rows, members: np.ndarray) -> Rows:
 
 
 class BestRows(tf.keras.callbacks.Callback):
-    """Keeps the new rows of the best validation AUC."""
+    """Keeps the new rows of the best validation AUC, fitted or not."""
 
     def __init__(self, log: Log):
         super().__init__()
@@ -133,7 +133,13 @@ class BestRows(tf.keras.callbacks.Callback):
         self.kept: Any = None
         self.aucs: list[float] = []
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._look()  # as unknown values are answered
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._look()
+
+    def _look(self) -> None:
         self.aucs.append(evaluate(self.model, self.log, "validation").auc)
         if self.aucs[-1] > self.best:
             self.best = self.aucs[-1]
@@ -151,7 +157,6 @@ def add_rows(
     best = BestRows(new)
     started = time.monotonic()
     steps = -(-new.num_rows("train") // FLAGS.batch_size)
-    # Codes that go on jumping to the end end anywhere.
     rate = tf.keras.optimizers.schedules.CosineDecay(
         FLAGS.fit_rate, steps * FLAGS.fit_epochs
     )
@@ -159,6 +164,7 @@ def add_rows(
         model,
         {feature: size},
         new.dataset("train", FLAGS.batch_size, shuffle=True, seed=seed),
+        counts={feature: new.counts[feature][-size:]},
         epochs=FLAGS.fit_epochs,
         optimizer=LazyAdam(rate),
         callbacks=[best],
@@ -166,7 +172,7 @@ def add_rows(
     )
     return grown, {
         "seconds": round(time.monotonic() - started, 1),
-        "fit_epochs": int(np.argmax(best.aucs)) + 1,
+        "fit_epochs": int(np.argmax(best.aucs)),
         "validation_aucs": best.aucs,
     }
 
@@ -291,7 +297,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("feature", "tailnum", "Whose ids are held out.")
     flags.DEFINE_string("backbone", "deepfm", "The model.")
     flags.DEFINE_float("ratio", 50.0, "Compression ratio.")
-    flags.DEFINE_float("l2", 0.01, "Embedding L2 of the model.")
+    flags.DEFINE_float("l2", 0.1, "Embedding L2 of the model.")
     flags.DEFINE_float("learning_rate", 0.001, "Of the training.")
     flags.DEFINE_integer("batch_size", 1024, "Examples a step.")
     flags.DEFINE_integer("epochs", 8, "Most epochs of a training.")

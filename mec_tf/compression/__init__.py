@@ -15,7 +15,8 @@ from mec_tf.compression.fuse import fuse
 from mec_tf.compression.hashing import HASHING_METHODS, hashed_layers
 from mec_tf.compression.low_rank import low_rank_dense
 from mec_tf.compression.methods import METHODS
-from mec_tf.compression.new_rows import encode_new_rows, fit_new_rows, grow
+from mec_tf.compression.more_rows import encode_new_rows
+from mec_tf.compression.new_rows import fit_new_rows, grow
 from mec_tf.compression.plan import (
     CompressionPlan,
     PlannedTable,

@@ -8,104 +8,26 @@ import numpy as np
 import tensorflow as tf
 
 from mec_tf.compression.batches import as_batches
-from mec_tf.compression.growing_table import GrowingTable, table_codebooks
+from mec_tf.compression.growing_table import GrowingTable
 from mec_tf.compression.methods.method import policy_of
+from mec_tf.compression.more_rows import (
+    can_grow,
+    cannot_grow,
+    encode_new_rows,
+    finest_settings,
+    same_rows,
+)
 from mec_tf.compression.objective import (
     check_compiled,
     compile_like,
     optimizer_like,
 )
 from mec_tf.compression.rebuild import rebuild
-from mec_tf.compression.tables import is_full_table, table_layers, walk
-from mec_tf.layers import CodeLookupEmbedding, TieredEmbedding
-from mec_tf.layers.nesting import build_inner
-from mec_tf.layers.trained_rows import check_table
-from mec_tf.layers.variables import KERAS_3, raw
-from mec_tf.quantizers import encode_additive
+from mec_tf.compression.settings import TableSettings
+from mec_tf.compression.tables import table_layers, walk
+from mec_tf.layers.variables import KERAS_3
 
 Layer: TypeAlias = tf.keras.layers.Layer
-
-
-def encode_new_rows(layer: Layer, vectors: np.ndarray) -> Layer:
-    """A frozen table with more rows behind its present ones.
-
-    The new rows get the nearest codes in the codebooks as they are; codes of
-    present rows and codebooks stay bit-identical, and so do their answers.
-    Of a `TieredEmbedding` the last tier grows. An exact table takes the
-    vectors as they are.
-
-    Rows that share row 0 (`private_rows`) lie between the stored rows and
-    the new ones, so each of them is then stored, with the codes of row 0, or
-    in a tier of their own with one bit each: answers stay, bytes grow.
-
-    Args:
-        layer: a built `CodeLookupEmbedding` or `TieredEmbedding` of frozen
-            tiers; or an exact table, `TableEmbedding` or
-            `tf.keras.layers.Embedding`.
-        vectors: float `[new rows, output_dim]`.
-
-    Returns:
-        A new, built layer of the same class and settings, with
-        `input_dim + new rows` rows. `layer` is unchanged.
-
-    Raises:
-        ValueError: if `vectors` has another shape or is not finite, or the
-            layer cannot grow.
-
-    Example:
-        >>> table = np.random.default_rng(0).normal(size=(1000, 16))
-        >>> layer = CodeLookupEmbedding.from_table(table[:900])
-        >>> encode_new_rows(layer, table[900:]).input_dim
-        1000
-    """
-    width = getattr(layer, "output_dim", None)
-    if not layer.built or width is None:
-        raise ValueError(
-            f"`layer` must be a built table. Received: {layer.name}, of class "
-            f"{type(layer).__name__}"
-        )
-    if np.ndim(vectors) != 2 or np.shape(vectors)[1] != width:
-        raise ValueError(
-            f"`vectors` must be [new rows, {width}]. "
-            f"Received shape {np.shape(vectors)}"
-        )
-    check_table(vectors)
-    vectors = np.asarray(vectors, np.float32)
-    if not _can_grow(layer):
-        raise _cannot_grow(layer)
-    if isinstance(layer, CodeLookupEmbedding):
-        return _more_codes(layer, vectors)
-    if isinstance(layer, TieredEmbedding):
-        config = layer.get_config()
-        config.update(
-            input_dim=layer.input_dim + len(vectors),
-            private_rows=None,
-            tiers=_more_tiers(layer, vectors),
-        )
-        grown = type(layer)(**config)
-        build_inner(grown)
-        return grown
-    rows = np.concatenate([raw(layer.embeddings).numpy(), vectors])
-    grown = _remade(layer, input_dim=len(rows))
-    raw(grown.embeddings).assign(rows)
-    return grown
-
-
-def _cannot_grow(layer: Layer) -> ValueError:
-    return ValueError(
-        "`layer` must be a CodeLookupEmbedding, an exact table, or a "
-        "TieredEmbedding of frozen tiers. "
-        f"Received: {layer.name}, of class {type(layer).__name__}"
-    )
-
-
-def _can_grow(layer: Layer) -> bool:
-    if isinstance(layer, TieredEmbedding):
-        return _can_grow(layer.tiers[-1])
-    if isinstance(layer, CodeLookupEmbedding):
-        return True
-    whole = not getattr(layer, "private_rows", None)
-    return is_full_table(layer) and whole
 
 
 def grow(
@@ -113,6 +35,8 @@ def grow(
     vectors: Mapping[str, np.ndarray],
     data: Any,
     *,
+    settings: Mapping[str, TableSettings] | None = None,
+    counts: Mapping[str, np.ndarray] | None = None,
     model_fn: Callable[[], tf.keras.Model] | None = None,
 ) -> tf.keras.Model:
     """A copy of a compressed model whose tables have more rows.
@@ -123,6 +47,9 @@ def grow(
             dim]}`, encoded by `encode_new_rows`.
         data: a `tf.data.Dataset` of batches as `fit` takes it, or a tuple of
             arrays, to build the copy on.
+        settings: by the same names, how to store the new rows; of
+            `encode_new_rows`, as are the defaults.
+        counts: by the same names, how often each new row occurs.
         model_fn: as of `compress`.
 
     Returns:
@@ -132,7 +59,12 @@ def grow(
         ValueError: if there is no such table, or vectors do not fit it.
     """
     layers = {
-        path: encode_new_rows(layer, vectors[name])
+        path: encode_new_rows(
+            layer,
+            vectors[name],
+            (settings or {}).get(name),
+            counts=(counts or {}).get(name),
+        )
         for name, path, layer in _named(model, vectors)
     }
     grown = _with_layers(model, layers, data, model_fn)
@@ -146,6 +78,8 @@ def fit_new_rows(
     new_rows: Mapping[str, int],
     recent: Any,
     *,
+    settings: Mapping[str, TableSettings] | None = None,
+    counts: Mapping[str, np.ndarray] | None = None,
     epochs: int = 5,
     start_row: int | None = 0,
     optimizer: tf.keras.optimizers.Optimizer | None = None,
@@ -154,11 +88,11 @@ def fit_new_rows(
 ) -> tf.keras.Model:
     """Grows tables by rows that a short fit on recent examples finds.
 
-    Only the float vectors of the new rows learn, by the model's own loss and
-    in the forward pass quantized by the codebooks as they are; all else
-    stands still. Then they are encoded, see `encode_new_rows`. Only
-    examples that hold a new id teach anything: leave out the others to save
-    time.
+    Only the float vectors of the new rows learn, by the model's own loss; all
+    else stands still. Then they become a tier of their table, see
+    `encode_new_rows`: codebooks that were learned for rare rows would cost
+    new ones most of what the fit found. Only examples that hold a new id
+    teach anything: leave out the others to save time.
 
     Args:
         model: compressed (or not), built and compiled; stays as it is.
@@ -166,6 +100,11 @@ def fit_new_rows(
             The new ids of a table follow its present ones.
         recent: examples with new ids: a `tf.data.Dataset` of batches as `fit`
             takes it, or a tuple of arrays.
+        settings: by the names of `new_rows`, how to store a table's new
+            rows. Default: coded as finely as the finest of its tiers, or
+            exact where that takes fewer bytes than codebooks.
+        counts: by the same names, `[new rows]` times each occurs in `recent`:
+            popular rows are then kept more exactly. Default: all alike.
         epochs: passes over them.
         start_row: the new rows start from this row's vector; by default row
             0, that of unknown values in `mec_tf.data.Vocabulary`. None:
@@ -188,7 +127,10 @@ def fit_new_rows(
         >>> grown = fit_new_rows(model, {"item": len(new_values)}, recent)
     """
     check_compiled(model)
-    growing = {}
+    given = settings or {}
+    growing: dict[str, GrowingTable] = {}
+    stored: dict[str, TableSettings] = {}
+    looked_up: dict[str, np.ndarray] = {}
     for name, path, layer in _named(model, new_rows):
         size = new_rows[name]
         if int(size) != size or size < 1:
@@ -196,13 +138,18 @@ def fit_new_rows(
                 "`new_rows` must give positive numbers. "
                 f"Received: {name}={size}"
             )
-        if not _can_grow(layer):
-            raise _cannot_grow(layer)
+        if not can_grow(layer):
+            raise cannot_grow(layer)
         start = np.zeros((int(size), layer.output_dim), np.float32)
         if start_row is not None:
             start += layer(tf.constant([start_row])).numpy().astype(np.float32)
+        chosen = given.get(name) or finest_settings(layer, int(size))
+        if chosen is not None:
+            stored[path] = chosen
+        if counts is not None and name in counts:
+            looked_up[path] = counts[name]
         growing[path] = GrowingTable(
-            _same_rows(layer), start, name=layer.name, dtype=policy_of(layer)
+            same_rows(layer), start, name=layer.name, dtype=policy_of(layer)
         )
     recent = as_batches(recent)
     fitted = _with_layers(model, growing, recent, model_fn)
@@ -211,7 +158,14 @@ def fit_new_rows(
     compile_like(model, fitted, optimizer or optimizer_like(model))
     fitted.fit(recent, epochs=epochs, **{"shuffle": False, **fit_arguments})
     found = {path: layer.new_vectors() for path, layer in growing.items()}
-    return grow(model, found, recent, model_fn=model_fn)
+    return grow(
+        model,
+        found,
+        recent,
+        settings=stored,
+        counts=looked_up,
+        model_fn=model_fn,
+    )
 
 
 def _named(model: tf.keras.Model, names: Mapping[str, Any]):
@@ -280,80 +234,3 @@ def _freeze_own(layer: Layer) -> None:
     else:
         layer._non_trainable_weights.extend(layer._trainable_weights)
         layer._trainable_weights.clear()
-
-
-def _more_tiers(layer: TieredEmbedding, vectors: np.ndarray) -> list[Layer]:
-    """The tiers of a table with new rows."""
-    *kept, last = layer.tiers
-    tiers = [_same_rows(tier) for tier in kept]
-    shared = layer.input_dim - layer.stored_rows
-    if not shared:
-        return [*tiers, encode_new_rows(last, vectors)]
-    names = [f"{last.name}_{end}" for end in ("shared", "new")]
-    first = layer.tiers[0].lookup(tf.constant([0]), False).numpy()
-    with tf.init_scope():
-        repeated = CodeLookupEmbedding.from_codes(
-            np.zeros((shared, 1), np.uint8),
-            np.pad(
-                np.asarray(first, np.float32)[None], [(0, 0), (0, 1), (0, 0)]
-            ),
-            bit_packed=True,
-            name=names[0],
-            dtype=policy_of(last),
-        )
-    if isinstance(last, CodeLookupEmbedding):
-        new = _with_codes(last, _new_codes(last, vectors), name=names[1])
-    else:
-        new = _remade(last, input_dim=len(vectors), name=names[1])
-        raw(new.embeddings).assign(vectors)
-    return [*tiers, _same_rows(last), repeated, new]
-
-
-def _more_codes(
-    layer: CodeLookupEmbedding, vectors: np.ndarray
-) -> CodeLookupEmbedding:
-    present = layer.row_codes()
-    sharing = np.repeat(present[:1], layer.input_dim - len(present), axis=0)
-    new = _new_codes(layer, vectors).astype(present.dtype)
-    return _with_codes(layer, np.concatenate([present, sharing, new]))
-
-
-def _new_codes(layer: CodeLookupEmbedding, vectors: np.ndarray) -> np.ndarray:
-    """The nearest codes `[n, M]` in the layer's codebooks."""
-    books, rotation = table_codebooks(layer)
-    if rotation is not None:
-        split = layer.output_dim - layer.additive_dim
-        turned = vectors[:, :split] @ rotation.numpy()
-        vectors = np.concatenate([turned, vectors[:, split:]], axis=1)
-    return encode_additive(vectors, books.numpy(), layer.additive_dim)
-
-
-def _with_codes(
-    layer: CodeLookupEmbedding, codes: np.ndarray, **changes: Any
-) -> CodeLookupEmbedding:
-    """The layer with these codes `[rows, M]` in place of its own."""
-    books = raw(layer.codebooks).numpy()
-    books = books.reshape(layer.num_subspaces, layer.codebook_size, -1)
-    rotation = raw(layer.rotation).numpy() if layer.rotated else None
-    config = layer.get_config()
-    for name in ("num_subspaces", "codebook_size", "rotated", "rank"):
-        del config[name]
-    config.update(input_dim=len(codes), private_rows=None, **changes)
-    with tf.init_scope():
-        return CodeLookupEmbedding.from_codes(codes, books, rotation, **config)
-
-
-def _same_rows(layer: Layer) -> Layer:
-    """A built layer of the same settings and weights."""
-    copy = _remade(layer)
-    for ours, theirs in zip(layer.weights, copy.weights, strict=True):
-        raw(theirs).assign(raw(ours))
-    return copy
-
-
-def _remade(layer: Layer, **changes: Any) -> Layer:
-    """A built layer of the same settings but for `changes`, unfilled."""
-    with tf.init_scope():
-        made = type(layer).from_config({**layer.get_config(), **changes})
-        build_inner(made, (None,))
-    return made

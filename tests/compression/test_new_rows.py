@@ -5,7 +5,13 @@ import pytest
 import tensorflow as tf
 
 import mec_tf
-from mec_tf.compression import CompressionPolicy, fit_new_rows, grow
+from mec_tf.compression import (
+    CompressionPolicy,
+    TableSettings,
+    fit_new_rows,
+    grow,
+)
+from mec_tf.compression.more_rows import finest_settings
 from mec_tf.compression.tables import table_layers
 from mec_tf.layers import (
     MLP,
@@ -99,6 +105,57 @@ def test_rows_that_share_row_0_are_stored_then():
     assert (grown.input_dim, grown.stored_rows) == (103, 103)
     ids = np.arange(100)
     np.testing.assert_array_equal(grown(ids).numpy(), layer(ids).numpy())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TableSettings(0),
+        TableSettings(3, 16),
+        TableSettings(2, 16, quantizer="residual"),
+    ],
+)
+@pytest.mark.parametrize("shared", [0, 60])
+def test_new_rows_as_a_tier_of_their_own(settings, shared):
+    layer = CodeLookupEmbedding.from_table(
+        TABLE[:40], 1, 4, input_dim=40 + shared, private_rows=40,
+        additive_dim=0, mask_zero=True, name="items",
+    )  # fmt: skip
+    new = 3.0 + TABLE[60:100]
+    counts = np.r_[np.full(5, 10_000), np.ones(35)]
+    grown = mec_tf.encode_new_rows(layer, new, settings, counts=counts)
+    assert isinstance(grown, TieredEmbedding)
+    assert (grown.name, grown.mask_zero) == ("items", True)
+    ids = np.arange(40 + shared)
+    np.testing.assert_array_equal(grown(ids).numpy(), layer(ids).numpy())
+    gaps = grown(np.arange(40 + shared, 80 + shared)).numpy() - new
+    squares = np.square(gaps).sum(axis=1)
+    if settings.exact:
+        assert not gaps.any()
+    else:
+        # In the codebooks that are there, made of other rows, it would be 80.
+        assert squares.mean() < 6
+        assert squares[:5].mean() < 0.2 * squares.mean()
+    again = mec_tf.encode_new_rows(grown, new[:30], settings)
+    ids = np.arange(80 + shared)
+    np.testing.assert_array_equal(again(ids).numpy(), grown(ids).numpy())
+    assert mec_tf.compression.layer_bytes(again) > (
+        mec_tf.compression.layer_bytes(grown)
+    )
+
+
+def test_many_new_rows_are_coded_as_finely_as_the_finest_tier():
+    popular = CodeLookupEmbedding.from_table(
+        TABLE[:60], 2, 16, quantizer="residual", codebook_dtype="float16"
+    )
+    rare = CodeLookupEmbedding.from_table(TABLE[60:], 3, 4)
+    layer = TieredEmbedding(120, 9, [popular, rare])
+    found = finest_settings(layer, 500)
+    assert found == TableSettings(2, 16, quantizer="residual")
+    # Codebooks would take more bytes.
+    assert finest_settings(layer, 20) == TableSettings(0)
+    assert finest_settings(rare, 500) == TableSettings(3, 4, "float32")
+    assert finest_settings(TableEmbedding(9, 9), 500) is None
 
 
 def test_exact_and_tiered_tables():

@@ -85,6 +85,11 @@ def test_shuffle_is_seeded_and_anew_each_epoch(log):
     assert str(epoch(other)) != str(first)
 
 
+def test_an_iterator_has_no_tuner_to_wait_for(log):
+    options = log.dataset("train", 10, shuffle=True).repeat().options()
+    assert options.autotune.enabled is False
+
+
 def test_keras_fits_it(log):
     inputs = {
         name: tf.keras.Input((), dtype="int32", name=name)

@@ -26,6 +26,22 @@ def test_nearest_is_the_same_in_eager_mode_and_in_a_graph():
     assert eager.dtype == graph.dtype == tf.int32
 
 
+def test_by_float32_alone_the_code_is_nearly_as_near():
+    rng = np.random.default_rng(0)
+    # Fine codebooks far from the origin: float32 sums often do not decide.
+    parts = 30.0 + rng.normal(size=(4, 300, 2)).astype(np.float32)
+    books = 30.0 + rng.normal(size=(4, 256, 2)).astype(np.float32)
+    gaps = np.square(parts[:, :, None].astype(np.float64) - books[:, None])
+    gaps = gaps.sum(-1)
+    found = nearest.nearly_nearest(tf.constant(parts), tf.constant(books))
+    assert found.dtype == tf.int32
+    picked = np.take_along_axis(gaps, found.numpy().T[..., None], -1)[..., 0]
+    assert (picked <= gaps.min(-1) + 2e-3).all()
+    exact = nearest.nearest(tf.constant(parts), tf.constant(books)).numpy()
+    np.testing.assert_array_equal(exact, gaps.argmin(-1).T)
+    assert (found.numpy() != exact).any()  # or there was nothing to see
+
+
 def test_equal_entries_are_one():
     rng = np.random.default_rng(0)
     books = rng.normal(size=(2, 5, 3)).astype(np.float32)
