@@ -6,6 +6,7 @@ import shutil
 from typing import Any
 
 import mec_tf
+from benchmarks import low_precision
 from benchmarks.runner import Cell, Runner, Trained
 from mec_tf import compression, pipeline
 from mec_tf.training import FitSettings, evaluate
@@ -28,10 +29,7 @@ def mec(runner: Runner, cell: Cell) -> dict[str, Any]:
 
 
 def other(runner: Runner, cell: Cell) -> dict[str, Any]:
-    """Another method of `compress`, on the tuned full-precision model.
-
-    Low-precision training starts anew, as in the paper.
-    """
+    """Another method of `compress`, on the tuned full-precision model."""
     policy = POLICIES[cell.method](cell)
     settings = runner.full(cell).settings
     result = runner.compress(cell, dataclasses.replace(policy, seed=cell.seed))
@@ -79,13 +77,6 @@ def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
     return runner.scores(cell, Trained(model, valid.auc, settings))
 
 
-def _bits(method: str, bits: int, rounding: str = "stochastic") -> Any:
-    tables = {"*": compression.IntegerSettings(bits, rounding=rounding)}
-    return lambda cell: compression.CompressionPolicy(
-        method=method, tables=tables, start="cold"
-    )
-
-
 def _planned(method: str, **policy: Any) -> Any:
     return lambda cell: compression.CompressionPolicy(
         ratio=cell.target_ratio, method=method, **policy
@@ -94,19 +85,14 @@ def _planned(method: str, **policy: Any) -> Any:
 
 # Methods whose size is their own.
 FIXED = {
-    **{f"alpt{bits}": _bits("alpt", bits) for bits in (8, 4, 2)},
-    **{f"lpt{bits}": _bits("lpt", bits) for bits in (8, 4, 2)},
-    **{
-        f"lpt{bits}_nearest": _bits("lpt", bits, "deterministic")
-        for bits in (8, 4, 2)
-    },
     "int8": lambda cell: compression.CompressionPolicy(method="int8"),
     "int4": lambda cell: compression.CompressionPolicy(method="int4"),
     "low_rank_dense": lambda cell: compression.CompressionPolicy(
         tables={"*": compression.TableSettings(0)}, dense=LOW_RANK_DENSE
     ),
 }  # fmt: skip
-LOW_RANK_DENSE = compression.DenseSettings(ratio=3.0)
+# The rank that the paper has for its towers of 400 units.
+LOW_RANK_DENSE = compression.DenseSettings(ranks=64)
 POLICIES = {
     **FIXED,
     "kmeans": _planned("kmeans"),
@@ -124,6 +110,7 @@ METHODS = {
     "stage2": stage2,
     "stage2_tuned": stage2,
     **dict.fromkeys(POLICIES, other),
+    **dict.fromkeys(low_precision.ARMS, low_precision.measure),
 }
 
 
@@ -141,7 +128,8 @@ def cells(
         source = auxiliary if method.startswith("stage2") else ""
         if method == "full":
             continue
-        for ratio in [1.0] if method in FIXED else ratios:
+        own_size = method in FIXED or method in low_precision.ARMS
+        for ratio in [1.0] if own_size else ratios:
             made.append(Cell(dataset, backbone, method, seed, ratio, source))
     return made
 

@@ -16,6 +16,7 @@ from mec_tf.layers.variables import add_raw_weight, raw
 from mec_tf.quantizers import integers
 
 ROUNDINGS = ("stochastic", "deterministic")
+DEFAULT_STEP = 0.01
 _CHUNK = 65536
 # Initializers whose values do not depend on the number of rows.
 _BY_CHUNK = (
@@ -73,7 +74,8 @@ class LowPrecisionEmbedding(TableLayer):
         step_sizes: "row" (default) or "table", what a step size is of.
         learned_steps: bool, whether `use_alpt` learns the step sizes.
             Default True.
-        initial_step: float, every step size at first. Default 0.01.
+        initial_step: float, every step size at first. Default None: 0.01;
+            for a `warm_start`, by the rows.
         row_optimizer: "adagrad" (default), row-wise, one float a row; "sgd",
             none; or "adam", two floats a column, lazy.
         row_learning_rate: float, of the row optimizer. Default 0.01.
@@ -116,7 +118,7 @@ class LowPrecisionEmbedding(TableLayer):
         rounding: str = "stochastic",
         step_sizes: str = "row",
         learned_steps: bool = True,
-        initial_step: float = 0.01,
+        initial_step: float | None = None,
         row_optimizer: str = "adagrad",
         row_learning_rate: float = 0.01,
         step_optimizer: str = "adam",
@@ -137,8 +139,9 @@ class LowPrecisionEmbedding(TableLayer):
                     f"`{name}` must be one of {', '.join(known)}. "
                     f"Received: {name}={value!r}"
                 )
+        first_step = DEFAULT_STEP if initial_step is None else initial_step
         for name, number, least in (
-            ("initial_step", initial_step, integers.MIN_STEP),
+            ("initial_step", first_step, integers.MIN_STEP),
             ("row_learning_rate", row_learning_rate, 0.0),
         ):
             if not (np.isfinite(number) and number >= least):
@@ -149,7 +152,9 @@ class LowPrecisionEmbedding(TableLayer):
         self.rounding = rounding
         self.step_sizes = step_sizes
         self.learned_steps = learned_steps
-        self.initial_step = float(initial_step)
+        self.initial_step = None
+        if initial_step is not None:
+            self.initial_step = float(initial_step)
         self.row_optimizer = row_optimizer
         self.row_learning_rate = float(row_learning_rate)
         self.step_optimizer = step_optimizer
@@ -175,7 +180,7 @@ class LowPrecisionEmbedding(TableLayer):
             "steps",
             (1 if one_step else rows,),
             "float32",
-            tf.keras.initializers.Constant(self.initial_step),
+            tf.keras.initializers.Constant(self._first_step),
         )
         width = ROW_OPTIMIZERS[self.row_optimizer].slot_width(self.output_dim)
         self.slots = self._add_slots("slots", rows, width)
@@ -201,13 +206,17 @@ class LowPrecisionEmbedding(TableLayer):
         )
         self.built = True
 
+    @property
+    def _first_step(self) -> float:
+        return DEFAULT_STEP if self.initial_step is None else self.initial_step
+
     def _add_slots(self, name: str, rows: int, width: int) -> Any:
         if not width:
             return None
         return add_raw_weight(self, name, (rows, width), "float32", "zeros")
 
     def _initial_codes(self) -> np.ndarray:
-        steps = np.array([self.initial_step], np.float32)
+        steps = np.array([self._first_step], np.float32)
         shape = (self.stored_rows, self.output_dim)
         initializer = self.embeddings_initializer
         if not isinstance(initializer, _BY_CHUNK):
@@ -317,8 +326,9 @@ class LowPrecisionEmbedding(TableLayer):
     ) -> None:
         """Starts from the rows of a trained table, rounded.
 
-        Step sizes become `2 mean |w| / sqrt(q)` of each row, or the mean of
-        that over the table; the optimizers start anew.
+        Step sizes become `initial_step`; where that is None, `2 mean |w| /
+        sqrt(q)` of each row, or the mean of that over the table. The
+        optimizers start anew.
 
         Args:
             table: float `[input_dim, output_dim]`.
@@ -332,8 +342,11 @@ class LowPrecisionEmbedding(TableLayer):
         table = self.rows_to_store(table, counts)
         if not self.built:
             self.build()
-        steps = integers.step_sizes_of(table, self.bits, "mean")
-        steps[~table.any(axis=1)] = self.initial_step
+        if self.initial_step is None:
+            steps = integers.step_sizes_of(table, self.bits, "mean")
+            steps[~table.any(axis=1)] = DEFAULT_STEP
+        else:
+            steps = np.full(len(table), self.initial_step, np.float32)
         if self.step_sizes == "table":
             steps = steps.mean(keepdims=True)
         raw(self.steps).assign(steps)

@@ -15,11 +15,13 @@ from mec_tf.compression.methods.method import (
 from mec_tf.compression.settings import LEAVE, IntegerSettings, Settings
 from mec_tf.compression.tables import Table
 from mec_tf.layers import IntegerEmbedding, LowPrecisionEmbedding, TableLayer
-from mec_tf.quantizers.integers import BITS
+from mec_tf.quantizers.integers import BITS, step_sizes_of
 from mec_tf.training.alpt import use_alpt
 
 if TYPE_CHECKING:
     from mec_tf.compression.policy import CompressionPolicy
+
+SAMPLED_ROWS = 1 << 16
 
 
 class LowPrecision(Method):
@@ -70,6 +72,7 @@ class LowPrecision(Method):
             learned_steps=self.learned_steps,
             row_optimizer=settings.row_optimizer,
             row_learning_rate=settings.row_learning_rate,
+            initial_step=_initial_step(table, settings, policy),
             embeddings_initializer=table.layer.embeddings_initializer,
             seed=policy.seed,
             **layer_config(table),
@@ -122,6 +125,26 @@ class Rounding(LowPrecision):
 
     def prepare(self, model: tf.keras.Model) -> None:
         """Nothing is trained."""
+
+
+def _initial_step(
+    table: Table, settings: IntegerSettings, policy: "CompressionPolicy"
+) -> float | None:
+    """Every step size at first; None leaves it to the rows it starts from."""
+    if settings.initial_step is not None or not policy.anew:
+        return settings.initial_step
+    return trained_step(table.values(), settings.bits)
+
+
+def trained_step(rows: np.ndarray, bits: int) -> float:
+    """The one step size of least squared error on a trained table.
+
+    Args:
+        rows: float `[N, D]`; some 65,000 of them are looked at.
+        bits: 8, 4 or 2.
+    """
+    some = np.asarray(rows[:: max(1, len(rows) // SAMPLED_ROWS)], np.float32)
+    return float(step_sizes_of(some.reshape(1, -1), bits)[0])
 
 
 def _error(settings: Settings, values: WeightedRows, seed: int) -> float:

@@ -20,6 +20,9 @@ class IntegerSettings(Settings):
         rounding: "stochastic" (default) or "deterministic".
         row_optimizer: "adagrad" (default), "sgd" or "adam".
         row_learning_rate: of that optimizer. Default 0.01.
+        initial_step: every step size at first, in training. Default None: by
+            the trained rows: for each `2 mean |w| / sqrt(q)`; where training
+            starts anew, one of least squared error on the whole table.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -30,6 +33,7 @@ class IntegerSettings(Settings):
     rounding: str = "stochastic"
     row_optimizer: str = "adagrad"
     row_learning_rate: float = 0.01
+    initial_step: float | None = None
 
     def __post_init__(self):
         integers.check_bits(self.bits)
