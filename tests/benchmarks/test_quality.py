@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import methods, quality, summary
+from benchmarks import low_precision, methods, quality, summary
 from benchmarks.runner import Cell, Runner
 from mec_tf import pipeline
-from mec_tf.training import FitSettings
+from mec_tf.training import FitSettings, fit
 
 RATIO = 4.0
 
@@ -65,6 +65,32 @@ def test_every_method_has_a_row_and_a_second_run_measures_nothing(
     assert text.count("\n") == 1 + len(others)
     assert "stage2 from deepfm" in text
     assert (tmp_path / "rows.png").stat().st_size > 1000
+
+
+@pytest.mark.keras3_only  # for time; nothing here hangs on the Keras
+def test_low_precision_starts_as_full_precision_does(
+    tmp_path, data, monkeypatch
+):
+    monkeypatch.setitem(low_precision.ROW_RATES, "adagrad", (0.01, 0.1))
+    starts = []
+
+    def recorded(make, *args, **kwargs):
+        def wrapped(settings):
+            starts.append(make(settings))
+            return starts[-1]
+
+        return fit(wrapped, *args, **kwargs)
+
+    monkeypatch.setattr(low_precision, "fit", recorded)
+    runner = make_runner(tmp_path, data)
+    full, first = measured(runner, ["full", "alpt8"])
+    _, second = measured(runner, ["full", "alpt8"], seed=1)
+    assert first["row_learning_rate"] == second["row_learning_rate"]
+    # One per rate tried with the first seed, then one.
+    assert len(starts) == 3
+    assert first["ratio"] > 1.8
+    assert first["bytes_on_disk"] == first["bytes"]
+    assert first["settings"] == full["settings"]
 
 
 def test_a_later_seed_keeps_the_tuned_settings(tmp_path, data):

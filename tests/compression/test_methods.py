@@ -147,6 +147,30 @@ def test_bits_follow_the_ratio(model, data, bits, ratio):
     assert min(t.settings.bits for t in plan.tables) == bits
 
 
+def test_integers_that_start_anew_have_the_step_of_the_trained_table(model):
+    table = compression.find_tables(model)[0]
+    cold = CompressionPolicy(method="lpt", start="cold")
+
+    def step(settings, policy=cold):
+        layer = METHODS["lpt"].trainable(table, settings, policy)
+        return layer.initial_step
+
+    for bits in (8, 4, 2):
+        found = step(compression.IntegerSettings(bits))
+        values = table.values().reshape(-1)
+        low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+        def error(size, values=values, low=low, high=high):
+            whole = np.clip(np.floor(values / size + 0.5), low, high)
+            return np.square(values - size * whole).sum()
+
+        tried = np.abs(values).max() / high * np.linspace(0.2, 1, 17)
+        assert error(found) <= 1.001 * min(map(error, tried))
+    given = compression.IntegerSettings(initial_step=0.25)
+    assert step(given) == 0.25
+    assert step(compression.IntegerSettings(), CompressionPolicy()) is None
+
+
 def test_explicit_settings_win_over_the_method(model, data):
     tables = {
         "users*": compression.IntegerSettings(4),

@@ -204,6 +204,15 @@ def test_freeze_answers_bit_for_bit(bits, step_sizes):
     np.testing.assert_allclose(again(ids), frozen(ids), rtol=1e-3)
 
 
+def test_warm_start_keeps_a_step_that_was_given():
+    layer = LowPrecisionEmbedding(50, 16, initial_step=0.125)
+    layer.warm_start(np.random.default_rng(1).normal(size=(50, 16)))
+    np.testing.assert_array_equal(raw_variable(layer.steps), 0.125)
+    assert LowPrecisionEmbedding.from_config(
+        layer.get_config()
+    ).initial_step == pytest.approx(0.125)
+
+
 def test_warm_start_is_near_the_table():
     layer = LowPrecisionEmbedding(50, 16)
     table = np.random.default_rng(1).normal(size=(50, 16))
