@@ -5,11 +5,13 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from benchmarks import low_precision, methods, quality, summary
 from benchmarks.runner import Cell, Runner
 from mec_tf import pipeline
 from mec_tf.training import FitSettings, fit
+from tests.harness import raw_variable
 
 RATIO = 4.0
 
@@ -76,8 +78,11 @@ def test_low_precision_starts_as_full_precision_does(
 
     def recorded(make, *args, **kwargs):
         def wrapped(settings):
-            starts.append(make(settings))
-            return starts[-1]
+            model = make(settings)
+            starts.append(
+                [raw_variable(w).numpy() for w in model.tower.weights]
+            )
+            return model
 
         return fit(wrapped, *args, **kwargs)
 
@@ -88,6 +93,17 @@ def test_low_precision_starts_as_full_precision_does(
     assert first["row_learning_rate"] == second["row_learning_rate"]
     # One per rate tried with the first seed, then one.
     assert len(starts) == 3
+    log = runner.log("log", "deepfm")
+    tf.keras.utils.set_random_seed(0)
+    fresh = pipeline.RankingJob(model=runner.model).make_model(
+        log, FitSettings(**full["settings"])
+    )
+    fresh(next(iter(log.dataset("train", 2)))[0])
+    for weight, first_start, second_start in zip(
+        fresh.tower.weights, starts[0], starts[1], strict=True
+    ):
+        np.testing.assert_array_equal(raw_variable(weight), first_start)
+        np.testing.assert_array_equal(first_start, second_start)
     assert first["ratio"] > 1.8
     assert first["bytes_on_disk"] == first["bytes"]
     assert first["settings"] == full["settings"]
