@@ -266,6 +266,21 @@ def test_quality_page_tells_of_large_tables():
 
 
 @pytest.mark.keras3_only
+@pytest.mark.parametrize("name", ["flights", "video_games"])
+def test_quality_page_tells_of_new_ids(name):
+    page = (DOCS / "guide" / "quality.md").read_text()
+    results = ROOT / "benchmarks" / "results" / f"new_rows_{name}.json"
+    rows = read_rows(str(results))
+    line = f"| {name}, {rows[0]['feature']} "
+    for method in ("unknown", "new_rows", "retrained", "full"):
+        found = [row["auc"] for row in rows if row["method"] == method]
+        line += f"| {np.mean(found):.4f} "
+    assert f"{line}| {len(found)} |" in page
+    kept = [r for r in rows if r["method"] == "new_rows"]
+    assert all(row["old_rows_unchanged"] for row in kept)
+
+
+@pytest.mark.keras3_only
 def test_commands_page_names_every_option():
     page = (DOCS / "api" / "commands.md").read_text()
     commands = re.search(r"\{([\w,]+)\}", help_of())[1].split(",")
