@@ -58,8 +58,8 @@ def encode_new_rows(
         unchanged.
 
     Raises:
-        ValueError: if `vectors` has another shape or is not finite, or the
-            layer cannot grow.
+        ValueError: if `vectors` has another shape or is not finite, the
+            layer cannot grow, or `settings` do not fit the new rows.
 
     Example:
         >>> table = np.random.default_rng(0).normal(size=(1000, 16))
@@ -83,7 +83,7 @@ def encode_new_rows(
     if not can_grow(layer):
         raise cannot_grow(layer)
     if settings is not None and not is_full_table(layer):
-        settings.check(layer.name, len(vectors), width, _summed_columns(layer))
+        check_settings(layer, len(vectors), settings)
         new = _stored(layer, vectors, settings, counts)
         return _in_tiers(layer, [*_present_tiers(layer), new])
     if isinstance(layer, CodeLookupEmbedding):
@@ -113,6 +113,16 @@ def can_grow(layer: Layer) -> bool:
         return True
     whole = not getattr(layer, "private_rows", None)
     return is_full_table(layer) and whole
+
+
+def check_settings(layer: Layer, rows: int, settings: TableSettings) -> None:
+    """Raises ValueError unless so many new rows can be stored so."""
+    if settings.heads or settings.private_rows:
+        raise ValueError(
+            "`settings` of new rows must be without `heads` and "
+            f"`private_rows`. Received: {settings}"
+        )
+    settings.check(layer.name, rows, layer.output_dim, _summed_columns(layer))
 
 
 def _in_tiers(layer: Layer, tiers: list[Layer]) -> TieredEmbedding:

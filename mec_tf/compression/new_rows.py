@@ -13,6 +13,7 @@ from mec_tf.compression.methods.method import policy_of
 from mec_tf.compression.more_rows import (
     can_grow,
     cannot_grow,
+    check_settings,
     encode_new_rows,
     finest_settings,
     same_rows,
@@ -24,7 +25,7 @@ from mec_tf.compression.objective import (
 )
 from mec_tf.compression.rebuild import rebuild
 from mec_tf.compression.settings import TableSettings
-from mec_tf.compression.tables import table_layers, walk
+from mec_tf.compression.tables import is_full_table, table_layers, walk
 from mec_tf.layers.variables import KERAS_3
 
 Layer: TypeAlias = tf.keras.layers.Layer
@@ -145,6 +146,8 @@ def fit_new_rows(
             start += layer(tf.constant([start_row])).numpy().astype(np.float32)
         chosen = given.get(name) or finest_settings(layer, int(size))
         if chosen is not None:
+            if not is_full_table(layer):  # which takes rows as they are
+                check_settings(layer, int(size), chosen)
             stored[path] = chosen
         if counts is not None and name in counts:
             looked_up[path] = counts[name]

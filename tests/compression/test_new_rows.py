@@ -144,6 +144,36 @@ def test_new_rows_as_a_tier_of_their_own(settings, shared):
     )
 
 
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (TableSettings(2, 4), "`num_subspaces` must divide"),
+        (TableSettings(3, 4, private_rows=5), "without `heads`"),
+        (TableSettings(3, 4, heads=((5, TableSettings(3)),)), "`private_rows`"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_the_fit(
+    compressed, settings, message
+):
+    layer = CodeLookupEmbedding.from_table(TABLE, 3, 16)
+    with pytest.raises(ValueError, match=message):
+        mec_tf.encode_new_rows(layer, TABLE[:20], settings)
+
+    class Never(tf.keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            raise AssertionError("the fit began")
+
+    if settings.heads or settings.private_rows:
+        with pytest.raises(ValueError, match=message):
+            fit_new_rows(
+                compressed,
+                {"item": NEW},
+                batches(np.arange(ITEMS, ITEMS + NEW)),
+                settings={"item": settings},
+                callbacks=[Never()],
+            )
+
+
 def test_many_new_rows_are_coded_as_finely_as_the_finest_tier():
     popular = CodeLookupEmbedding.from_table(
         TABLE[:60], 2, 16, quantizer="residual", codebook_dtype="float16"
