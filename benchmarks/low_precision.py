@@ -1,16 +1,21 @@
-"""Trains models whose tables are integers from the first step.
+"""Tables that are integers while they train: arms of the quality benchmark.
 
-As a full-precision model is trained: from the same initial values, on the same
-batches, for as long, chosen by validation AUC. Tuned with the first seed is the
-learning rate of the rows; the rest is the full model's.
+`alpt8` and the like compress the trained full-precision model, as MEC does.
+`alpt8_scratch` has integers from the first step and is trained as a
+full-precision model is: from the same initial values, on the same batches, for
+as long, chosen by validation AUC. The learning rate of the rows is then tuned
+with the first arm and seed of a row optimizer that run, and kept for all
+others; the rest is the full model's.
 """
 
+import dataclasses
 import functools
+import time
 from typing import Any
 
 import tensorflow as tf
 
-from benchmarks.runner import Cell, Runner, Trained
+from benchmarks.runner import Cell, Runner, Trained, since
 from mec_tf import compression
 from mec_tf.compression.methods.low_precision import trained_step
 from mec_tf.compression.rebuild import rebuild
@@ -27,7 +32,7 @@ ROW_RATES = {
 
 
 def arms() -> dict[str, dict[str, Any]]:
-    """What `LowPrecisionEmbedding` is given, by name of the method."""
+    """What `LowPrecisionEmbedding` is given, by name of the arm."""
     found = {}
     for bits in (8, 4, 2):
         found[f"alpt{bits}"] = {"bits": bits, "learned_steps": True}
@@ -42,32 +47,55 @@ def arms() -> dict[str, dict[str, Any]]:
 
 
 ARMS = arms()
+SCRATCH = {f"{name}_scratch": settings for name, settings in ARMS.items()}
+
+
+def policy(cell: Cell) -> compression.CompressionPolicy:
+    """The policy of an arm that compresses the trained model."""
+    settings = dict(ARMS[cell.method])
+    method = "alpt" if settings.pop("learned_steps") else "lpt"
+    return compression.CompressionPolicy(
+        method=method, tables={"*": compression.IntegerSettings(**settings)}
+    )
 
 
 def measure(runner: Runner, cell: Cell) -> dict[str, Any]:
-    """The row of a method of `ARMS`, tuned with the first seed."""
+    """The row of a method of `SCRATCH`."""
     full = runner.full(cell)
     steps = {
-        table.path: trained_step(table.values(), ARMS[cell.method]["bits"])
+        table.path: trained_step(table.values(), SCRATCH[cell.method]["bits"])
         for table in compression.find_tables(full.model)
     }
-    optimizer = ARMS[cell.method].get("row_optimizer", "adagrad")
-    known = runner.known(cell)
-    rates = ROW_RATES[optimizer]
-    if known is not None:
-        rates = (known["row_learning_rate"],)
+    optimizer = SCRATCH[cell.method].get("row_optimizer", "adagrad")
+    rates = _known_rates(runner, cell, optimizer) or ROW_RATES[optimizer]
     best = None
+    started = time.monotonic()
     for rate in rates:
         trained = _train(runner, cell, full.settings, steps, rate)
         if best is None or trained.validation_auc > best[1].validation_auc:
             best = rate, trained
     assert best is not None
     rate, trained = best
+    trained = dataclasses.replace(trained, seconds=since(started))
     return {
         **runner.scores(cell, trained),
         "row_learning_rate": rate,
         "row_optimizer": optimizer,
     }
+
+
+def _known_rates(
+    runner: Runner, cell: Cell, optimizer: str
+) -> tuple[float, ...]:
+    """The rate that was tuned for this optimizer on this data, if it was."""
+    for row in runner.rows:
+        if (
+            row.get("row_optimizer") == optimizer
+            and row["dataset"] == cell.dataset
+            and row["backbone"] == cell.backbone
+        ):
+            return (row["row_learning_rate"],)
+    return ()
 
 
 def _train(
@@ -96,14 +124,14 @@ def _train(
                 row_learning_rate=rate,
                 seed=cell.seed,
                 name=table.layer.name,
-                **ARMS[cell.method],
+                **SCRATCH[cell.method],
             )
             for path, table in tables.items()
         }
         training = rebuild(model, _made(layers), batch)
         for path, layer in layers.items():
             layer.warm_start(tables[path].values())
-        if ARMS[cell.method]["learned_steps"]:
+        if SCRATCH[cell.method]["learned_steps"]:
             use_alpt(training)
         return training
 
@@ -119,7 +147,7 @@ def _train(
         path: layer.freeze() for path, layer in table_layers(training).items()
     }
     model = rebuild(training, _made(frozen), batch)
-    return Trained(model, valid.auc, settings)
+    return Trained(model, valid.auc, settings, 0.0)
 
 
 def _made(layers: dict[str, Any]) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 import dataclasses
 import pathlib
 import shutil
+import time
 from typing import Any
 
 import mec_tf
 from benchmarks import low_precision
-from benchmarks.runner import Cell, Runner, Trained
+from benchmarks.runner import Cell, Runner, Trained, since
 from mec_tf import compression, pipeline
 from mec_tf.training import FitSettings, evaluate
 
@@ -19,42 +20,45 @@ def full(runner: Runner, cell: Cell) -> dict[str, Any]:
 
 def mec(runner: Runner, cell: Cell) -> dict[str, Any]:
     """MEC's stage 1: the full model trained on with quantized tables."""
-    settings = runner.full(cell).settings
-    result = _compressed(runner, cell)
-    log = runner.log(cell.dataset, cell.backbone)
-    valid = evaluate(result.model, log, "validation")
-    trained = Trained(result.model, valid.auc, settings)
-    scores = runner.scores(cell, trained)
-    return {**scores, "seconds": result.report.seconds}
+    return _compressed_scores(runner, cell, _compressed(runner, cell))
 
 
 def other(runner: Runner, cell: Cell) -> dict[str, Any]:
     """Another method of `compress`, on the tuned full-precision model."""
-    policy = POLICIES[cell.method](cell)
-    settings = runner.full(cell).settings
-    result = runner.compress(cell, dataclasses.replace(policy, seed=cell.seed))
+    policy = dataclasses.replace(POLICIES[cell.method](cell), seed=cell.seed)
+    return _compressed_scores(runner, cell, runner.compress(cell, policy))
+
+
+def _compressed_scores(
+    runner: Runner, cell: Cell, result: compression.CompressionResult
+) -> dict[str, Any]:
     log = runner.log(cell.dataset, cell.backbone)
-    valid = evaluate(result.model, log, "validation")
-    trained = Trained(result.model, valid.auc, settings)
-    scores = runner.scores(cell, trained)
-    return {**scores, "seconds": result.report.seconds}
+    trained = Trained(
+        result.model,
+        evaluate(result.model, log, "validation").auc,
+        runner.full(cell).settings,
+        result.report.seconds,
+    )
+    return runner.scores(cell, trained)
 
 
 def hashing(runner: Runner, cell: Cell) -> dict[str, Any]:
     """A baseline at the same bytes, tuned as the full model is."""
     settings = runner.known_settings(cell)
-    base = settings or full_settings(runner, cell)
+    full = runner.full(cell)
     job = runner.job(cell, settings)
+    started = time.monotonic()
     model, valid, tuned = pipeline.train_hashed(
         job,
         runner.log(cell.dataset, cell.backbone),
-        base,
+        settings or full.settings,
         runner.folder(cell),
         int(run(runner, full_cell(cell))["bytes"] / cell.target_ratio),
         method=cell.method,
         verbose=0,
     )
-    return runner.scores(cell, Trained(model, valid.auc, tuned))
+    trained = Trained(model, valid.auc, tuned, since(started))
+    return runner.scores(cell, trained)
 
 
 def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
     """
     codes = _auxiliary_codes(runner, cell)
     settings = full_settings(runner, cell)
+    started = time.monotonic()
     model, valid = pipeline.train_target(
         runner.job(cell, settings),
         runner.log(cell.dataset, cell.backbone),
@@ -74,7 +79,8 @@ def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
         trainable_codebooks=cell.method == "stage2_tuned",
         verbose=0,
     )
-    return runner.scores(cell, Trained(model, valid.auc, settings))
+    trained = Trained(model, valid.auc, settings, since(started))
+    return runner.scores(cell, trained)
 
 
 def _planned(method: str, **policy: Any) -> Any:
@@ -87,6 +93,7 @@ def _planned(method: str, **policy: Any) -> Any:
 FIXED = {
     "int8": lambda cell: compression.CompressionPolicy(method="int8"),
     "int4": lambda cell: compression.CompressionPolicy(method="int4"),
+    **dict.fromkeys(low_precision.ARMS, low_precision.policy),
     "low_rank_dense": lambda cell: compression.CompressionPolicy(
         tables={"*": compression.TableSettings(0)}, dense=LOW_RANK_DENSE
     ),
@@ -110,7 +117,7 @@ METHODS = {
     "stage2": stage2,
     "stage2_tuned": stage2,
     **dict.fromkeys(POLICIES, other),
-    **dict.fromkeys(low_precision.ARMS, low_precision.measure),
+    **dict.fromkeys(low_precision.SCRATCH, low_precision.measure),
 }
 
 
@@ -128,7 +135,7 @@ def cells(
         source = auxiliary if method.startswith("stage2") else ""
         if method == "full":
             continue
-        own_size = method in FIXED or method in low_precision.ARMS
+        own_size = method in FIXED or method in low_precision.SCRATCH
         for ratio in [1.0] if own_size else ratios:
             made.append(Cell(dataset, backbone, method, seed, ratio, source))
     return made

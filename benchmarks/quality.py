@@ -1,14 +1,15 @@
 """AUC of compressed models against tuned full precision, paired by seed.
 
     python -m benchmarks.quality --output benchmarks/results/quality.json
-    python -m benchmarks.quality --summary FILE...
+    python -m benchmarks.quality --summary [--costs] FILE...
 
 L2 and learning rate of the full-precision model are chosen on validation with
 the first seed and kept for the others; each method then answers for the same
 seeds. Hashing is tuned on the same grid. Started again with the same
 `--output`, it goes on where it stopped: rows in the file are not measured
 again, and trainings under way are in `--work_dir`. Next to the JSON file it
-writes a Markdown table and a picture of AUC against bytes.
+writes a Markdown table and a picture of AUC against bytes; `--costs` has the
+times of training and inference beside.
 
 Data sets: "flights", or any other name for the interaction log of `--data`, a
 text file with `user item` a line (`mec_tf.data.interactions`).
@@ -70,7 +71,8 @@ def write_summary(rows: list[dict], output: str) -> str:
 
 def main(argv):
     if FLAGS.summary:
-        print(summary.table(r for file in argv[1:] for r in read_rows(file)))
+        tell = summary.costs if FLAGS.costs else summary.table
+        print(tell(row for file in argv[1:] for row in read_rows(file)))
         return
     unknown = sorted(set(FLAGS.methods) - set(methods.METHODS))
     if unknown:
@@ -97,6 +99,7 @@ if __name__ == "__main__":
         "methods", ["full", "mec"], f"Of {', '.join(methods.METHODS)}."
     )
     flags.DEFINE_list("ratios", ["50"], "Compression ratios.")
+    flags.DEFINE_bool("costs", False, "Print what methods cost, instead.")
     flags.DEFINE_string(
         "auxiliary", "deepfm", "Backbone that learns the codes of stage2."
     )

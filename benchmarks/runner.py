@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 import mec_tf
+from benchmarks import forward_pass
 from benchmarks.environment import peak_rss, read_rows, write_rows
 from mec_tf import compression, pipeline
 from mec_tf.compression.plan import Measurements, make_plan
@@ -62,11 +63,12 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model at its best, and how it came about."""
+    """A model at its best, and how it came about; `seconds` of training."""
 
     model: tf.keras.Model
     validation_auc: float
     settings: FitSettings
+    seconds: float
 
 
 class Runner:
@@ -117,11 +119,7 @@ class Runner:
         for row in self.rows:
             if cell.matches(row):
                 return row
-        started = time.monotonic()
-        values = measure(self, cell)
-        seconds = round(time.monotonic() - started, 1)
-        row = {**cell.key, **values, "peak_rss": peak_rss()}
-        row.setdefault("seconds", seconds)
+        row = {**cell.key, **measure(self, cell), "peak_rss": peak_rss()}
         self.rows.append(row)
         write_rows(self.output, self.rows)
         print(
@@ -216,13 +214,13 @@ class Runner:
         if self._full[0] != cell:
             self.forget()
             job = self.job(cell, self.known_settings(cell))
+            log = self.log(cell.dataset, cell.backbone)
+            started = time.monotonic()
             model, valid, settings = pipeline.train_full(
-                job,
-                self.log(cell.dataset, cell.backbone),
-                self.folder(cell),
-                verbose=0,
+                job, log, self.folder(cell), verbose=0
             )
-            self._full = (cell, Trained(model, valid.auc, settings))
+            trained = Trained(model, valid.auc, settings, since(started))
+            self._full = (cell, trained)
         return self._full[1]
 
     def compress(
@@ -244,9 +242,25 @@ class Runner:
         )
 
     def scores(self, cell: Cell, trained: Trained) -> dict[str, Any]:
-        """What a row tells of a trained model: bytes, exported too; quality."""
+        """What a row tells of a trained model: bytes, quality and time.
+
+        Bytes are those of the exported model too. The forward pass is timed
+        beside that of the full-precision model, where that is in memory.
+        """
         model = trained.model
         log = self.log(cell.dataset, cell.backbone)
+        times = {}
+        if self._full[0] == Cell(
+            cell.dataset, cell.backbone, "full", cell.seed
+        ):
+            batch = next(iter(log.dataset("test", forward_pass.BATCH)))
+            full_ms, own_ms = forward_pass.forward_pass_ms(
+                [self._full[1].model, model], batch[0]
+            )
+            times = {
+                "inference_ms": own_ms,
+                "inference_ratio": own_ms / full_ms,
+            }
         size = sum(compression.model_bytes(model).values())
         with tempfile.TemporaryDirectory() as folder:
             exported = mec_tf.export.save(
@@ -262,6 +276,8 @@ class Runner:
             **evaluate(model, log, "test").to_dict(),
             "validation_auc": trained.validation_auc,
             "settings": dataclasses.asdict(trained.settings),
+            "seconds": trained.seconds,
+            **times,
         }
 
     def forget(self) -> None:
@@ -279,3 +295,8 @@ class Runner:
             for child in self.folder(cell).iterdir():
                 if child != kept:
                     shutil.rmtree(child)
+
+
+def since(started: float) -> float:
+    """Seconds since a reading of the monotonic clock."""
+    return round(time.monotonic() - started, 1)

@@ -91,14 +91,16 @@ def measure(runner: Runner, cell: Cell) -> dict[str, Any]:
     tables = compression.find_tables(full.model)
     result = runner.compress(cell, make_policy(cell, tables))
     valid = evaluate(result.model, log, "validation")
-    trained = Trained(result.model, valid.auc, full.settings)
+    trained = Trained(
+        result.model, valid.auc, full.settings, result.report.seconds
+    )
     usage = code_usage(
         result.model,
         pipeline.table_counts(full.model, log),
         {table.path: table.values() for table in tables},
     )
     scores = runner.scores(cell, trained)
-    return {**scores, **usage, "seconds": result.report.seconds}
+    return {**scores, **usage}
 
 
 def run(runner: Runner, cell: Cell) -> dict[str, Any]:

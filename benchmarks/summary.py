@@ -75,6 +75,43 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
+def costs(rows: Iterable[Row]) -> str:
+    """A Markdown table of what each method takes and what it gives.
+
+    Times are ratios to full precision's, medians over seeds; training times
+    are those after the first seed, which is the one that tunes. Rows whose
+    forward pass was not timed are left out.
+    """
+    lines = [
+        "| data | backbone | method | AUC - full (mean ± sd) "
+        "| tables smaller | whole model smaller | training / full "
+        "| inference / full | seeds |",
+        "|---" * 9 + "|",
+    ]
+    for (dataset, backbone, method, _), pairs in groups(rows).items():
+        timed = [pair for pair in pairs if "inference_ratio" in pair[1]]
+        if not timed:
+            continue
+        gap = paired([row["auc"] - full["auc"] for full, row in timed])
+        whole = min(_whole(full) / _whole(row) for full, row in timed)
+        first = min(row["seed"] for _, row in timed)
+        later = [p for p in timed if p[1]["seed"] != first] or timed
+        training = np.median([r["seconds"] / f["seconds"] for f, r in later])
+        inference = np.median([row["inference_ratio"] for _, row in timed])
+        lines.append(
+            f"| {dataset} | {backbone} | {method} "
+            f"| {gap.mean:+.4f} ± {gap.sd:.4f} "
+            f"| {min(row['ratio'] for _, row in timed):.1f} | {whole:.1f} "
+            f"| {training:.2f} | {inference:.2f} | {len(timed)} |"
+        )
+    return "\n".join(lines)
+
+
+def _whole(row: Row) -> int:
+    """Bytes of a whole model, as exported."""
+    return row["bytes"] + row["dense_bytes"]
+
+
 def draw(rows: Iterable[Row], path: str | pathlib.Path) -> None:
     """Draws AUC against bytes: a panel a data set and backbone."""
     panels: dict[tuple[str, str], list[tuple[str, list]]] = {}

@@ -12,9 +12,6 @@ from mec_tf.data import Log
 from mec_tf.models import BACKBONES
 from mec_tf.training import FitSettings, Scores, evaluate, fit, tune
 
-# Passes over the data without a better state before compressing stops.
-PASSES_TO_WAIT = 3
-
 
 @dataclasses.dataclass(frozen=True)
 class RankingJob:
@@ -94,9 +91,9 @@ def compress_full(
     The best state is that of the highest exact validation AUC, less what the
     log-loss has risen over the full-precision model's: on some logs the AUC
     goes on rising while probabilities go wrong. A compressed model first loses
-    AUC and may then pass the full one, so training waits three passes for a
-    better state. With a `folder` for the state of the training, one that was
-    killed goes on from there.
+    AUC and may then pass the full one, so training waits for a better state
+    as many passes as the method asks for. With a `folder` for the state of the
+    training, one that was killed goes on from there.
     """
     limit = evaluate(model, log, "validation").log_loss
 
@@ -108,6 +105,7 @@ def compress_full(
     train = log.dataset(
         "train", settings.batch_size, shuffle=True, seed=job.seed + 1
     )
+    passes = compression.METHODS[job.policy.method].passes_to_wait
     return compression.compress(
         model,
         train,
@@ -115,7 +113,7 @@ def compress_full(
         plan=plan,
         epochs=settings.epochs * settings.evaluations,
         steps_per_epoch=settings.steps(log.num_rows("train")),
-        patience=max(settings.patience, PASSES_TO_WAIT * settings.evaluations),
+        patience=max(settings.patience, passes * settings.evaluations),
         monitor=quality,
         verbose=verbose,
         counts=table_counts(model, log),

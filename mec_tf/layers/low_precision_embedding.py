@@ -343,7 +343,7 @@ class LowPrecisionEmbedding(TableLayer):
         if not self.built:
             self.build()
         if self.initial_step is None:
-            steps = integers.step_sizes_of(table, self.bits, "mean")
+            steps = integers.step_sizes_of(table, self.bits)
             steps[~table.any(axis=1)] = DEFAULT_STEP
         else:
             steps = np.full(len(table), self.initial_step, np.float32)

@@ -55,6 +55,8 @@ def test_every_method_has_a_row_and_a_second_run_measures_nothing(
         assert row["bytes_on_disk"] == row["bytes"] <= full["bytes"] / RATIO
         assert 0 < row["auc"] < 1 and 0 < row["validation_auc"] < 1
         assert row["calibration_error"] >= 0
+        assert row["seconds"] > 0
+        assert row["inference_ratio"] > 0
     state = tmp_path / "rows.json.work/log/deepfm/seed0"
     tuned = full["settings"]["embedding_l2"]
     (kept,) = (state / "full-1").iterdir()
@@ -66,6 +68,7 @@ def test_every_method_has_a_row_and_a_second_run_measures_nothing(
     text = quality.write_summary(again.rows, again.output)
     assert text.count("\n") == 1 + len(others)
     assert "stage2 from deepfm" in text
+    assert summary.costs(again.rows).count("\n") == 1 + len(others)
     assert (tmp_path / "rows.png").stat().st_size > 1000
 
 
@@ -88,11 +91,13 @@ def test_low_precision_starts_as_full_precision_does(
 
     monkeypatch.setattr(low_precision, "fit", recorded)
     runner = make_runner(tmp_path, data)
-    full, first = measured(runner, ["full", "alpt8"])
-    _, second = measured(runner, ["full", "alpt8"], seed=1)
-    assert first["row_learning_rate"] == second["row_learning_rate"]
-    # One per rate tried with the first seed, then one.
-    assert len(starts) == 3
+    full, first = measured(runner, ["full", "alpt8_scratch"])
+    _, second = measured(runner, ["full", "alpt8_scratch"], seed=1)
+    (arm,) = measured(runner, ["lpt4_scratch"], seed=1)[1:]
+    rates = {row["row_learning_rate"] for row in (first, second, arm)}
+    assert len(rates) == 1
+    # One per rate tried with the first arm and seed, then one.
+    assert len(starts) == 4
     log = runner.log("log", "deepfm")
     tf.keras.utils.set_random_seed(0)
     fresh = pipeline.RankingJob(model=runner.model).make_model(
@@ -160,3 +165,20 @@ def test_pairs_are_of_the_same_seed():
     ((key, pairs),) = summary.groups(rows).items()
     assert key == ("a", "b", "mec", 50.0)
     assert [(f["auc"], r["auc"]) for f, r in pairs] == [(0.6, 0.7)]
+
+
+def test_costs_are_ratios_to_full_precision_of_the_seeds_that_tune_nothing():
+    row = {"dataset": "a", "backbone": "b", "bytes": 60, "dense_bytes": 40}
+    rows = []
+    for seed in (0, 1):
+        full = {**row, "method": "full", "seed": seed, "auc": 0.5}
+        small = {**full, "method": "mec", "bytes": 10, "auc": 0.51}
+        small.update(target_ratio=6.0, ratio=6.0, inference_ratio=0.5)
+        rows += [{**full, "seconds": 10.0}, {**small, "seconds": 20.0}]
+    rows[1]["seconds"] = 600.0  # tunes
+    line = summary.costs(rows).splitlines()[-1]
+    assert line == (
+        "| a | b | mec | +0.0100 ± 0.0000 | 6.0 | 2.0 | 2.00 | 0.50 | 2 |"
+    )
+    untimed = [{**r, "method": "hash"} for r in rows if r["method"] == "full"]
+    assert summary.costs(untimed).count("\n") == 1

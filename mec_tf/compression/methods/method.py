@@ -33,6 +33,9 @@ class Method(abc.ABC):
     from_scratch = False
     # False: the train step works on one replica of a strategy only.
     replicated = True
+    # Passes over the data that `mec_tf.pipeline` goes on for without a better
+    # state: a model first loses by its tables' new form and may then gain.
+    passes_to_wait = 3
 
     def settle(
         self, tables: list[Table], max_bytes: int
