@@ -93,6 +93,7 @@ def _known_rates(
             row.get("row_optimizer") == optimizer
             and row["dataset"] == cell.dataset
             and row["backbone"] == cell.backbone
+            and row.get("embedding_dim", 0) == cell.embedding_dim
         ):
             return (row["row_learning_rate"],)
     return ()

@@ -53,7 +53,7 @@ def hashing(runner: Runner, cell: Cell) -> dict[str, Any]:
         runner.log(cell.dataset, cell.backbone),
         settings or full.settings,
         runner.folder(cell),
-        int(run(runner, full_cell(cell))["bytes"] / cell.target_ratio),
+        int(run(runner, cell.full)["bytes"] / cell.target_ratio),
         method=cell.method,
         verbose=0,
     )
@@ -128,16 +128,20 @@ def cells(
     ratios: list[float],
     seed: int,
     auxiliary: str,
+    embedding_dim: int = 0,
 ) -> list[Cell]:
     """The cells of a seed; full precision first, all is paired with it."""
-    made = [Cell(dataset, backbone, "full", seed)]
+    made = [Cell(dataset, backbone, "full", seed, embedding_dim=embedding_dim)]
     for method in methods:
         source = auxiliary if method.startswith("stage2") else ""
         if method == "full":
             continue
         own_size = method in FIXED or method in low_precision.SCRATCH
         for ratio in [1.0] if own_size else ratios:
-            made.append(Cell(dataset, backbone, method, seed, ratio, source))
+            cell = dataclasses.replace(
+                made[0], method=method, target_ratio=ratio, auxiliary=source
+            )
+            made.append(cell)
     return made
 
 
@@ -151,14 +155,9 @@ def run(runner: Runner, cell: Cell) -> dict[str, Any]:
     return row
 
 
-def full_cell(cell: Cell) -> Cell:
-    """The full-precision cell that a cell is paired with."""
-    return Cell(cell.dataset, cell.backbone, "full", cell.seed)
-
-
 def full_settings(runner: Runner, cell: Cell) -> FitSettings:
     """Settings of the tuned full-precision model of a cell."""
-    row = run(runner, full_cell(cell))
+    row = run(runner, cell.full)
     return FitSettings(**row["settings"])
 
 
@@ -178,7 +177,7 @@ def _auxiliary_codes(runner: Runner, cell: Cell) -> Any:
     source = dataclasses.replace(
         cell, backbone=cell.auxiliary, method="mec", auxiliary=""
     )
-    run(runner, full_cell(source))
+    run(runner, source.full)
     run(runner, source)
     path = _codes_path(runner, source)
     if not path.exists():  # the row came with an earlier work folder
@@ -187,5 +186,4 @@ def _auxiliary_codes(runner: Runner, cell: Cell) -> Any:
 
 
 def _codes_path(runner: Runner, cell: Cell) -> pathlib.Path:
-    folder = runner.seed_folder(cell.dataset, cell.backbone, cell.seed)
-    return folder / f"codes-{cell.target_ratio:g}.safetensors"
+    return runner.seed_folder(cell) / f"codes-{cell.target_ratio:g}.safetensors"

@@ -84,7 +84,7 @@ def main(argv):
             for seed in range(FLAGS.seeds):
                 for cell in methods.cells(
                     dataset, backbone, FLAGS.methods, ratios, seed,
-                    FLAGS.auxiliary,
+                    FLAGS.auxiliary, FLAGS.embedding_dim,
                 ):  # fmt: skip
                     runner.attempt(cell, methods.run)
     if runner.rows:
@@ -100,6 +100,9 @@ if __name__ == "__main__":
     )
     flags.DEFINE_list("ratios", ["50"], "Compression ratios.")
     flags.DEFINE_bool("costs", False, "Print what methods cost, instead.")
+    flags.DEFINE_integer(
+        "embedding_dim", 0, "Width of the rows. Default: the model's."
+    )
     flags.DEFINE_string(
         "auxiliary", "deepfm", "Backbone that learns the codes of stage2."
     )

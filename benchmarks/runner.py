@@ -29,7 +29,11 @@ DEFAULT_L2 = {
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What one row measures; `target_ratio` is 1 for full precision."""
+    """What one row measures.
+
+    `target_ratio` is 1 for full precision, `embedding_dim` 0 for the model's
+    own default.
+    """
 
     dataset: str
     backbone: str
@@ -39,6 +43,7 @@ class Cell:
     auxiliary: str = ""
     study: str = ""
     arm: str = ""
+    embedding_dim: int = 0
 
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Whether the row is of this cell; keys that it lacks are default."""
@@ -51,11 +56,23 @@ class Cell:
     def key(self) -> dict[str, Any]:
         """The fields that are set, as the row holds them."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if value != ""}
+        return {n: v for n, v in values.items() if v or n == "seed"}
+
+    @property
+    def full(self) -> "Cell":
+        """The full-precision cell that this one is paired with."""
+        return Cell(
+            self.dataset,
+            self.backbone,
+            "full",
+            self.seed,
+            embedding_dim=self.embedding_dim,
+        )
 
     def __str__(self) -> str:
         ratio = "" if self.target_ratio == 1.0 else f" {self.target_ratio:g}x"
-        words = (self.dataset, self.backbone, self.study, self.arm)
+        width = f"D={self.embedding_dim}" if self.embedding_dim else ""
+        words = (self.dataset, self.backbone, width, self.study, self.arm)
         text = " ".join(word for word in words if word)
         source = f" from {self.auxiliary}" if self.auxiliary else ""
         return f"{text} {self.method}{source}{ratio}, seed {self.seed}"
@@ -166,12 +183,12 @@ class Runner:
         """Where the training of a cell lives."""
         words = (cell.method, cell.auxiliary, f"{cell.target_ratio:g}")
         name = "-".join(word for word in words if word)
-        return self.seed_folder(cell.dataset, cell.backbone, cell.seed) / name
+        return self.seed_folder(cell) / name
 
-    def seed_folder(
-        self, dataset: str, backbone: str, seed: int
-    ) -> pathlib.Path:
-        return self.work_dir / dataset / backbone / f"seed{seed}"
+    def seed_folder(self, cell: Cell) -> pathlib.Path:
+        """Where all of a data set, backbone and seed is."""
+        model = f"{cell.backbone}{cell.embedding_dim or ''}"
+        return self.work_dir / cell.dataset / model / f"seed{cell.seed}"
 
     def job(
         self, cell: Cell, settings: FitSettings | None
@@ -188,9 +205,12 @@ class Runner:
                 "learning_rate": (settings.learning_rate,),
                 "embedding_l2": (settings.embedding_l2,),
             }
+        model = dict(self.model)
+        if cell.embedding_dim:
+            model["embedding_dim"] = cell.embedding_dim
         return pipeline.RankingJob(
             cell.backbone,
-            model=self.model,
+            model=model,
             settings=settings or self.base,
             grid=grid,
             seed=cell.seed,
@@ -210,7 +230,7 @@ class Runner:
 
     def full(self, cell: Cell) -> Trained:
         """The full-precision model of a cell's data, backbone and seed."""
-        cell = Cell(cell.dataset, cell.backbone, "full", cell.seed)
+        cell = cell.full
         if self._full[0] != cell:
             self.forget()
             job = self.job(cell, self.known_settings(cell))
@@ -250,9 +270,7 @@ class Runner:
         model = trained.model
         log = self.log(cell.dataset, cell.backbone)
         times = {}
-        if self._full[0] == Cell(
-            cell.dataset, cell.backbone, "full", cell.seed
-        ):
+        if self._full[0] == cell.full:
             batch = next(iter(log.dataset("test", forward_pass.BATCH)))
             full_ms, own_ms = forward_pass.forward_pass_ms(
                 [self._full[1].model, model], batch[0]

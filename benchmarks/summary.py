@@ -158,10 +158,12 @@ def quality_key(row: Row) -> tuple | None:
     """What a row of the quality benchmark measures; None for other rows."""
     if row.get("study") or row["method"] == "full":
         return None
-    method = row["method"]
+    backbone, method = row["backbone"], row["method"]
+    if row.get("embedding_dim"):
+        backbone += f", D={row['embedding_dim']}"
     if row.get("auxiliary"):
         method += f" from {row['auxiliary']}"
-    return row["dataset"], row["backbone"], method, row["target_ratio"]
+    return row["dataset"], backbone, method, row["target_ratio"]
 
 
 def groups(
@@ -172,18 +174,20 @@ def groups(
     Of rows of the same seed, from several files, the last counts.
     """
     rows = list(rows)
-    full = {
-        (row["dataset"], row["backbone"], row["seed"]): row
-        for row in rows
-        if row["method"] == "full"
-    }
+    full = {_model(row): row for row in rows if row["method"] == "full"}
     found: dict[tuple, dict[int, tuple[Row, Row]]] = {}
     for row in rows:
-        pair = full.get((row["dataset"], row["backbone"], row["seed"]))
+        pair = full.get(_model(row))
         name = key(row)
         if name is not None and pair is not None:
             found.setdefault(name, {})[row["seed"]] = (pair, row)
     return {name: list(pairs.values()) for name, pairs in found.items()}
+
+
+def _model(row: Row) -> tuple:
+    """What a row shares with the full-precision row that it is paired with."""
+    width = row.get("embedding_dim", 0)
+    return row["dataset"], row["backbone"], width, row["seed"]
 
 
 def mean(values: Iterable[float]) -> float:
