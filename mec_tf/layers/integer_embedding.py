@@ -203,7 +203,7 @@ class IntegerEmbedding(TableLayer):
             step_sizes: "row" or "table"; the table's is the greatest of its
                 rows'.
             method: how step sizes are chosen: "mse" (default, least squared
-                error), "max" (nothing is clipped) or "mean".
+                error) or "max" (nothing is clipped).
             **config: the constructor's other arguments.
 
         Raises:

@@ -326,8 +326,8 @@ class LowPrecisionEmbedding(TableLayer):
     ) -> None:
         """Starts from the rows of a trained table, rounded.
 
-        Step sizes become `initial_step`; where that is None, `2 mean |w| /
-        sqrt(q)` of each row, or the mean of that over the table. The
+        Step sizes become `initial_step`; where that is None, for each row the
+        one of least squared error, or the mean of these over the table. The
         optimizers start anew.
 
         Args:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 BITS = (8, 4, 2)
-STEP_METHODS = ("max", "mean", "mse")
+STEP_METHODS = ("max", "mse")
 MIN_STEP = 1e-6
 _CHUNK = 65536
 
@@ -148,9 +148,7 @@ def step_sizes_of(
         table: float `[N, D]`; may be memory-mapped.
         bits: 8, 4 or 2.
         method: "max", the largest magnitude over `q`: nothing is clipped;
-            "mean", `2 mean |w| / sqrt(q)`, which leaves room to grow in
-            training (LSQ); "mse" (default), of shares of the largest
-            magnitude the one of least squared error.
+            "mse" (default), of shares of that the one of least squared error.
 
     Returns:
         float32 `[N]`, at least `MIN_STEP`.
@@ -172,8 +170,6 @@ def step_sizes_of(
 
 def _chunk_steps(rows: np.ndarray, bits: int, method: str) -> np.ndarray:
     low, high = integer_range(bits)
-    if method == "mean":
-        return 2 * np.abs(rows).mean(axis=1) / np.sqrt(high)
     steps = np.abs(rows).max(axis=1) / high
     if method == "max":
         return steps

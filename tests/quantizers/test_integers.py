@@ -57,12 +57,6 @@ def test_step_sizes(bits):
     expected = np.abs(table).max(1) / high
     expected[3] = integers.MIN_STEP
     np.testing.assert_allclose(largest, expected, rtol=1e-6)
-    mean = integers.step_sizes_of(table, bits, "mean")
-    np.testing.assert_allclose(
-        np.delete(mean, 3),
-        np.delete(2 * np.abs(table).mean(1) / np.sqrt(high), 3),
-        rtol=1e-5,
-    )
 
     def error(steps):
         whole = integers.quantize(table, steps[:, None], bits)

@@ -21,8 +21,8 @@ class IntegerSettings(Settings):
         row_optimizer: "adagrad" (default), "sgd" or "adam".
         row_learning_rate: of that optimizer. Default 0.01.
         initial_step: every step size at first, in training. Default None: by
-            the trained rows: for each `2 mean |w| / sqrt(q)`; where training
-            starts anew, one of least squared error on the whole table.
+            the least squared error on the trained rows: of each; where
+            training starts anew, one of the whole table.
 
     Raises:
         ValueError: if an argument is out of its range.
