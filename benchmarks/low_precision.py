@@ -26,7 +26,7 @@ from mec_tf.training.full_precision import compile_ranking
 
 # Rates of the rows that are tried, by row optimizer.
 ROW_RATES = {
-    "adagrad": (0.003, 0.01, 0.03),
+    "adagrad": (0.0003, 0.001, 0.003, 0.01, 0.03),
     "adam": (0.001, 0.002),
 }
 

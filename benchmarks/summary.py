@@ -78,9 +78,9 @@ def table(rows: Iterable[Row]) -> str:
 def costs(rows: Iterable[Row]) -> str:
     """A Markdown table of what each method takes and what it gives.
 
-    Times are ratios to full precision's, medians over seeds; training times
-    are those after the first seed, which is the one that tunes. Rows whose
-    forward pass was not timed are left out.
+    Times are ratios to full precision's, medians over the seeds whose forward
+    pass was timed; of training without the first of them, which is the one
+    that tunes, where there are others. Without a timed seed there is no line.
     """
     lines = [
         "| data | backbone | method | AUC - full (mean ± sd) "
@@ -92,8 +92,8 @@ def costs(rows: Iterable[Row]) -> str:
         timed = [pair for pair in pairs if "inference_ratio" in pair[1]]
         if not timed:
             continue
-        gap = paired([row["auc"] - full["auc"] for full, row in timed])
-        whole = min(_whole(full) / _whole(row) for full, row in timed)
+        gap = paired([row["auc"] - full["auc"] for full, row in pairs])
+        whole = min(_whole(full) / _whole(row) for full, row in pairs)
         first = min(row["seed"] for _, row in timed)
         later = [p for p in timed if p[1]["seed"] != first] or timed
         training = np.median([r["seconds"] / f["seconds"] for f, r in later])
@@ -101,8 +101,8 @@ def costs(rows: Iterable[Row]) -> str:
         lines.append(
             f"| {dataset} | {backbone} | {method} "
             f"| {gap.mean:+.4f} ± {gap.sd:.4f} "
-            f"| {min(row['ratio'] for _, row in timed):.1f} | {whole:.1f} "
-            f"| {training:.2f} | {inference:.2f} | {len(timed)} |"
+            f"| {min(row['ratio'] for _, row in pairs):.1f} | {whole:.1f} "
+            f"| {training:.2f} | {inference:.2f} | {len(pairs)} |"
         )
     return "\n".join(lines)
 

@@ -130,7 +130,7 @@ class IntegerRows:
             gradients: float32 `[u, D]`, by the rows after the step and
                 rounded to the nearest integer.
             batch_size: number of examples.
-            learning_rate: of the step sizes.
+            learning_rate: of the step sizes, in units of each.
 
         Returns:
             `step` with the new step sizes.
@@ -157,7 +157,8 @@ class IntegerRows:
         change, slots = self.step_optimizer.direction(
             sums, old_slots, self._count()
         )
-        new = tf.maximum(old - learning_rate * change[:, 0], integers.MIN_STEP)
+        new = old * (1.0 - learning_rate * change[:, 0])
+        new = tf.maximum(new, integers.MIN_STEP)
         new = tf.where(active, new, old)
         slots = tf.where(active[:, None], slots, old_slots)
         set_rows(self.steps, rows, new)

@@ -71,7 +71,7 @@ def loss_and_gradients(vectors, kernel):
 
 
 def numpy_step(whole, step_size, rate, learning_rate, one_step):
-    """Algorithm 1 of the paper, in float64."""
+    """Algorithm 1 of the paper, in float64; steps relative to their size."""
     w = whole * step_size[:, None]
     loss, by_vectors, by_kernel = loss_and_gradients(w[IDS], KERNEL)
     kernel = KERNEL - 0.1 * by_kernel
@@ -90,7 +90,7 @@ def numpy_step(whole, step_size, rate, learning_rate, one_step):
     if one_step:
         by_steps[:] = by_steps.sum()
     touched = np.isin(np.arange(8), IDS)
-    new = step_size - learning_rate * by_steps
+    new = step_size * (1 - learning_rate * by_steps)
     if not one_step:
         new = np.where(touched, new, step_size)
     moved = np.clip(np.floor(w / new[:, None] + 0.5), -8, 7)
@@ -111,10 +111,10 @@ def test_step_is_that_of_numpy(kind, step_sizes, jit_compile):
     model = make_model(kind, layer, jit_compile=jit_compile)
     before = integers_of(layer).astype("float64")
     loss, kernel, steps, whole = numpy_step(
-        before, np.full(8, 0.01), 0.05, 0.1, step_sizes == "table"
+        before, np.full(8, 0.01), 0.05, 10.0, step_sizes == "table"
     )
     use_alpt(model, step_learning_rate=1.0)
-    use_alpt(model, step_learning_rate=0.1)  # The last call counts.
+    use_alpt(model, step_learning_rate=10.0)  # The last call counts.
     history = model.fit(
         IDS, TARGETS, sample_weight=WEIGHTS, batch_size=4, verbose=0
     ).history
@@ -185,7 +185,7 @@ def test_loss_scale_and_losses_of_layers(policy):
         if scaled:
             optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
         model.compile(optimizer, "mse")
-        use_alpt(model, 0.1)
+        use_alpt(model, 10.0)
         model.fit(IDS, TARGETS, batch_size=4, verbose=0)
         results.append((integers_of(layer), raw_variable(layer.steps).numpy()))
     gap = np.abs(results[0][0].astype(int) - results[1][0])
