@@ -1,6 +1,7 @@
 """How each method of the quality benchmark comes to its row."""
 
 import dataclasses
+import gc
 import pathlib
 import shutil
 import time
@@ -152,6 +153,7 @@ def run(runner: Runner, cell: Cell) -> dict[str, Any]:
         runner.tidy(cell, FitSettings(**row["settings"]))
     else:
         shutil.rmtree(runner.folder(cell), ignore_errors=True)
+    gc.collect()  # models are in cycles with what Keras traced of them
     return row
 
 

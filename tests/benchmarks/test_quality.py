@@ -180,5 +180,6 @@ def test_costs_are_ratios_to_full_precision_of_the_seeds_that_tune_nothing():
     assert line == (
         "| a | b | mec | +0.0100 ± 0.0000 | 6.0 | 2.0 | 2.00 | 0.50 | 2 |"
     )
-    untimed = [{**r, "method": "hash"} for r in rows if r["method"] == "full"]
-    assert summary.costs(untimed).count("\n") == 1
+    for untimed in rows[1::2]:
+        del untimed["inference_ratio"]
+    assert summary.costs(rows).count("\n") == 1
