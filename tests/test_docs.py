@@ -262,6 +262,14 @@ def test_choose_page_holds_what_methods_cost():
 
 
 @pytest.mark.keras3_only
+def test_choose_page_tells_of_memory_in_training():
+    page = (DOCS / "guide" / "choose.md").read_text()
+    results = ROOT / "benchmarks" / "results" / "table_memory.json"
+    for row in read_rows(str(results)):
+        assert f"| {row['bytes_a_row']} | {row['ratio']:.2f} |" in page
+
+
+@pytest.mark.keras3_only
 def test_quality_page_tells_of_large_tables():
     page = (DOCS / "guide" / "quality.md").read_text()
     results = ROOT / "benchmarks" / "results" / "large_tables.json"
