@@ -8,7 +8,6 @@ with the first arm and seed of a row optimizer that run, and kept for all
 others; the rest is the full model's.
 """
 
-import dataclasses
 import functools
 import time
 from typing import Any
@@ -71,12 +70,12 @@ def measure(runner: Runner, cell: Cell) -> dict[str, Any]:
     best = None
     started = time.monotonic()
     for rate in rates:
-        trained = _train(runner, cell, full.settings, steps, rate)
-        if best is None or trained.validation_auc > best[1].validation_auc:
-            best = rate, trained
+        model, auc = _train(runner, cell, full.settings, steps, rate)
+        if best is None or auc > best[1]:
+            best = model, auc, rate
     assert best is not None
-    rate, trained = best
-    trained = dataclasses.replace(trained, seconds=since(started))
+    model, auc, rate = best
+    trained = Trained(model, auc, full.settings, since(started))
     return {
         **runner.scores(cell, trained),
         "row_learning_rate": rate,
@@ -105,7 +104,8 @@ def _train(
     settings: FitSettings,
     steps: dict[str, float],
     rate: float,
-) -> Trained:
+) -> tuple[tf.keras.Model, float]:
+    """The frozen model of one rate, and its validation AUC."""
     log = runner.log(cell.dataset, cell.backbone)
     job = runner.job(cell, settings)
     batch = next(iter(log.dataset("train", 2)))
@@ -147,8 +147,7 @@ def _train(
     frozen = {
         path: layer.freeze() for path, layer in table_layers(training).items()
     }
-    model = rebuild(training, _made(frozen), batch)
-    return Trained(model, valid.auc, settings, 0.0)
+    return rebuild(training, _made(frozen), batch), valid.auc
 
 
 def _made(layers: dict[str, Any]) -> dict[str, Any]:

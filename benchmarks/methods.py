@@ -46,13 +46,13 @@ def _compressed_scores(
 def hashing(runner: Runner, cell: Cell) -> dict[str, Any]:
     """A baseline at the same bytes, tuned as the full model is."""
     settings = runner.known_settings(cell)
-    full = runner.full(cell)
+    tuned_full = runner.full(cell)
     job = runner.job(cell, settings)
     started = time.monotonic()
     model, valid, tuned = pipeline.train_hashed(
         job,
         runner.log(cell.dataset, cell.backbone),
-        settings or full.settings,
+        settings or tuned_full.settings,
         runner.folder(cell),
         int(run(runner, cell.full)["bytes"] / cell.target_ratio),
         method=cell.method,

@@ -216,17 +216,12 @@ class Runner:
             seed=cell.seed,
         )
 
-    def known(self, cell: Cell) -> dict[str, Any] | None:
-        """The row of another seed of the cell, measured earlier."""
-        for row in self.rows:
-            if dataclasses.replace(cell, seed=row["seed"]).matches(row):
-                return row
-        return None
-
     def known_settings(self, cell: Cell) -> FitSettings | None:
         """Settings tuned earlier for another seed of the cell."""
-        row = self.known(cell)
-        return None if row is None else FitSettings(**row["settings"])
+        for row in self.rows:
+            if dataclasses.replace(cell, seed=row["seed"]).matches(row):
+                return FitSettings(**row["settings"])
+        return None
 
     def full(self, cell: Cell) -> Trained:
         """The full-precision model of a cell's data, backbone and seed."""

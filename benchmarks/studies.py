@@ -130,7 +130,7 @@ def table(rows: list[dict]) -> str:
     ]
     for key, pairs in summary.groups(rows, study_key).items():
         dataset, backbone, study, arm, _ = key
-        gap = summary.paired([row["auc"] - full["auc"] for full, row in pairs])
+        gap = summary.auc_gap(pairs)
         loss = summary.mean(r["log_loss"] - f["log_loss"] for f, r in pairs)
         coded = [row for _, row in pairs if "tiers" in row]
         lines.append(

@@ -45,6 +45,11 @@ def paired(differences: Sequence[float]) -> Paired:
     return Paired(mean, sd, float(low), float(high), p)
 
 
+def auc_gap(pairs: Iterable[tuple[Row, Row]]) -> Paired:
+    """Statistics of AUC less full precision's, of pairs of `groups`."""
+    return paired([row["auc"] - full["auc"] for full, row in pairs])
+
+
 def table(rows: Iterable[Row]) -> str:
     """A Markdown table of paired differences to full precision."""
     lines = [
@@ -54,7 +59,7 @@ def table(rows: Iterable[Row]) -> str:
         "|---" * 12 + "|",
     ]
     for (dataset, backbone, method, _), pairs in groups(rows).items():
-        gap = paired([row["auc"] - full["auc"] for full, row in pairs])
+        gap = auc_gap(pairs)
         loss = mean(row["log_loss"] - full["log_loss"] for full, row in pairs)
         interval, p = "", ""
         if gap.low is not None:
@@ -92,7 +97,7 @@ def costs(rows: Iterable[Row]) -> str:
         timed = [pair for pair in pairs if "inference_ratio" in pair[1]]
         if not timed:
             continue
-        gap = paired([row["auc"] - full["auc"] for full, row in pairs])
+        gap = auc_gap(pairs)
         whole = min(_whole(full) / _whole(row) for full, row in pairs)
         first = min(row["seed"] for _, row in timed)
         later = [p for p in timed if p[1]["seed"] != first] or timed
