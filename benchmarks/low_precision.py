@@ -3,9 +3,11 @@
 `alpt8` and the like compress the trained full-precision model, as MEC does.
 `alpt8_scratch` has integers from the first step and is trained as a
 full-precision model is: from the same initial values, on the same batches, for
-as long, chosen by validation AUC. The learning rate of the rows is then tuned
-with the first arm and seed of a row optimizer that run, and kept for all
-others; the rest is the full model's.
+as long, chosen by validation AUC; its step sizes start at those that fit the
+trained model's tables. Those of `alpt8_paper` start at 0.01 instead, as in the
+paper: they know of no trained model. The learning rate of the rows is tuned
+with the first arm and seed of a start and row optimizer that run, and kept for
+all others; the rest is the full model's.
 """
 
 import functools
@@ -46,7 +48,13 @@ def arms() -> dict[str, dict[str, Any]]:
 
 
 ARMS = arms()
-SCRATCH = {f"{name}_scratch": settings for name, settings in ARMS.items()}
+PAPER = {f"{name}_paper": settings for name, settings in ARMS.items()}
+SCRATCH = {
+    **{f"{name}_scratch": settings for name, settings in ARMS.items()},
+    **PAPER,
+}
+# Where the paper's step sizes start.
+PAPER_STEP = 0.01
 
 
 def policy(cell: Cell) -> compression.CompressionPolicy:
@@ -61,8 +69,11 @@ def policy(cell: Cell) -> compression.CompressionPolicy:
 def measure(runner: Runner, cell: Cell) -> dict[str, Any]:
     """The row of a method of `SCRATCH`."""
     full = runner.full(cell)
+    bits = SCRATCH[cell.method]["bits"]
     steps = {
-        table.path: trained_step(table.values(), SCRATCH[cell.method]["bits"])
+        table.path: PAPER_STEP
+        if cell.method in PAPER
+        else trained_step(table.values(), bits)
         for table in compression.find_tables(full.model)
     }
     optimizer = SCRATCH[cell.method].get("row_optimizer", "adagrad")
@@ -86,10 +97,11 @@ def measure(runner: Runner, cell: Cell) -> dict[str, Any]:
 def _known_rates(
     runner: Runner, cell: Cell, optimizer: str
 ) -> tuple[float, ...]:
-    """The rate that was tuned for this optimizer on this data, if it was."""
+    """The rate tuned for such a start and optimizer on this data, if any."""
     for row in runner.rows:
         if (
             row.get("row_optimizer") == optimizer
+            and (row["method"] in PAPER) == (cell.method in PAPER)
             and row["dataset"] == cell.dataset
             and row["backbone"] == cell.backbone
             and row.get("embedding_dim", 0) == cell.embedding_dim
