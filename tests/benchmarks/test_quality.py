@@ -98,6 +98,10 @@ def test_low_precision_starts_as_full_precision_does(
     assert len(rates) == 1
     # One per rate tried with the first arm and seed, then one.
     assert len(starts) == 4
+    # From the paper's step sizes: rates of their own, and other integers.
+    (paper,) = measured(runner, ["alpt8_paper"])[1:]
+    assert len(starts) == 6
+    assert paper["auc"] != first["auc"]
     log = runner.log("log", "deepfm")
     tf.keras.utils.set_random_seed(0)
     fresh = pipeline.RankingJob(model=runner.model).make_model(
