@@ -1,6 +1,6 @@
 """Ablation and sensitivity of MEC, one factor at a time.
 
-    python -m benchmarks.studies --study ablation,pwr,contrastive \
+    python -m benchmarks.studies --study ablation,cold,pwr,contrastive \
         --datasets video_games --data FILE --output results/studies.json
     python -m benchmarks.studies --summary FILE...
 
@@ -33,16 +33,22 @@ def _weights(name: str, values: tuple[float, ...]) -> dict[str, dict]:
     return {f"{value:g}": {name: value} for value in values}
 
 
+LOSSES: dict[str, dict[str, Any]] = {
+    "none": {},
+    "pwr, paper": {PWR: PAPER[PWR]},
+    "contrastive, paper": {CONTRASTIVE: PAPER[CONTRASTIVE]},
+    "both, paper": PAPER,
+    "pwr, 100x": {PWR: STRONG[PWR]},
+    "contrastive, 100x": {CONTRASTIVE: STRONG[CONTRASTIVE]},
+    "both, 100x": STRONG,
+}
 # Arguments of the policy by study and arm.
 POLICIES: dict[str, dict[str, dict[str, Any]]] = {
-    "ablation": {
-        "none": {},
-        "pwr, paper": {PWR: PAPER[PWR]},
-        "contrastive, paper": {CONTRASTIVE: PAPER[CONTRASTIVE]},
-        "both, paper": PAPER,
-        "pwr, 100x": {PWR: STRONG[PWR]},
-        "contrastive, 100x": {CONTRASTIVE: STRONG[CONTRASTIVE]},
-        "both, 100x": STRONG,
+    "ablation": LOSSES,
+    # Codes that do not start from k-means on a trained table.
+    "cold": {
+        arm: {**LOSSES[arm], "start": "cold"}
+        for arm in ("none", "pwr, 100x", "contrastive, 100x", "both, 100x")
     },
     "pwr": _weights(PWR, (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)),
     "contrastive": _weights(CONTRASTIVE, (0.0, 2e-4, 2e-3, 2e-2, 2e-1, 2.0)),
