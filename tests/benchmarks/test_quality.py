@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import low_precision, methods, quality, summary
+from benchmarks import (
+    low_precision,
+    methods,
+    quality,
+    studies,
+    summary,
+    usage,
+)
 from benchmarks.runner import Cell, Runner
 from mec_tf import pipeline
 from mec_tf.training import FitSettings, fit
@@ -116,6 +123,29 @@ def test_low_precision_starts_as_full_precision_does(
     assert first["ratio"] > 1.8
     assert first["bytes_on_disk"] == first["bytes"]
     assert first["settings"] == full["settings"]
+
+
+@pytest.mark.keras3_only  # for time; nothing here hangs on the Keras
+@pytest.mark.parametrize(
+    "study, arm",
+    [("ablation", "both, paper"), ("cold", "pwr, 100x"), ("codebook", "K=16")],
+)
+def test_an_arm_of_a_study(tmp_path, data, study, arm):
+    runner = make_runner(tmp_path, data)
+    full = methods.run(runner, Cell("log", "deepfm", "full", 0))
+    (cell,) = (
+        cell
+        for cell in studies.cells("log", "deepfm", study, RATIO, 0)
+        if cell.arm == arm
+    )
+    row = studies.run(runner, cell)
+    assert row["ratio"] >= cell.target_ratio
+    assert 0 < row["perplexity"] <= 1
+    assert set(row["tiers"]) == set(usage.TIERS)
+    gap = f"{row['auc'] - full['auc']:+.4f}"
+    assert f"| {study} | {arm} |" in studies.table(runner.rows)
+    assert gap in studies.table(runner.rows)
+    assert summary.table(runner.rows).count("\n") == 1  # a study is apart
 
 
 def test_a_later_seed_keeps_the_tuned_settings(tmp_path, data):
