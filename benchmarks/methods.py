@@ -101,12 +101,15 @@ FIXED = {
 }  # fmt: skip
 # The rank that the paper has for its towers of 400 units.
 LOW_RANK_DENSE = compression.DenseSettings(ranks=64)
+# The first layer of each tower too, which the paper leaves alone.
+LOW_RANK_WHOLE = compression.DenseSettings(ranks=64, keep_first=False)
 POLICIES = {
     **FIXED,
     "kmeans": _planned("kmeans"),
     "prune": _planned("prune"),
     "low_rank": _planned("low_rank"),
     "low_rank_all": _planned("low_rank", dense=LOW_RANK_DENSE),
+    "low_rank_whole": _planned("low_rank", dense=LOW_RANK_WHOLE),
     "mec_dense": _planned("mec", dense=LOW_RANK_DENSE),
 }
 
