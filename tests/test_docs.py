@@ -250,7 +250,11 @@ def test_quality_page_holds_the_committed_tables(name):
 
 @pytest.mark.keras3_only
 @pytest.mark.parametrize(
-    "names", [("methods_flights", "methods_video_games"), ("scratch_flights",)]
+    "names",
+    [
+        ("methods_flights", "methods_video_games"),
+        ("scratch_flights", "scratch_video_games"),
+    ],
 )
 def test_choose_page_holds_what_methods_cost(names):
     results = ROOT / "benchmarks" / "results"
