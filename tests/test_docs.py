@@ -250,20 +250,20 @@ def test_quality_page_holds_the_committed_tables(name):
 
 @pytest.mark.keras3_only
 @pytest.mark.parametrize(
-    "names",
+    "names, least",
     [
-        ("methods_flights", "methods_video_games"),
-        ("scratch_flights", "scratch_video_games"),
+        (("methods_flights", "methods_video_games"), 20),
+        (("scratch_flights", "scratch_video_games"), 10),
     ],
 )
-def test_choose_page_holds_what_methods_cost(names):
+def test_choose_page_holds_what_methods_cost(names, least):
     results = ROOT / "benchmarks" / "results"
     table = summary.costs(
         row
         for name in names
         for row in read_rows(str(results / f"{name}.json"))
     )
-    assert table.count("\n") > 5
+    assert table.count("\n") > least
     assert table in (DOCS / "guide" / "choose.md").read_text()
 
 
@@ -271,7 +271,7 @@ def test_choose_page_holds_what_methods_cost(names):
 def test_studies_page_holds_the_committed_table():
     file = ROOT / "benchmarks" / "results" / "studies_video_games.json"
     table = studies.table(read_rows(str(file)))
-    assert table.count("\n") > 5
+    assert table.count("\n") > 10
     assert table in (DOCS / "guide" / "studies.md").read_text()
 
 
