@@ -6,8 +6,8 @@ a batch, and given the original's weights, layer by layer.
 
 A subclassed model's own class builds plain layers again when it is loaded
 (unless it says, by an attribute `config_holds_tables = True`, that its
-configuration holds its table layers, as the models of this package do; an
-`MLP` of theirs holds its dense layers there too). Its copy is therefore an
+configuration holds its table layers, as the models of this package do; their
+towers and cross networks hold their dense layers there too). Its copy is therefore an
 instance of a subclass made on the fly whose saved configuration also holds the
 replacements (`RebuiltModel`).
 """
@@ -27,7 +27,8 @@ from mec_tf.compression.carry_weights import (
     carry_vocabularies,
     carry_weights,
 )
-from mec_tf.layers import MLP, LowRankDense
+from mec_tf.layers import LowRankDense
+from mec_tf.layers.dense_stack import DenseStack
 
 Layer: TypeAlias = tf.keras.layers.Layer
 Replacements: TypeAlias = Mapping[str, Callable[[], Layer]]
@@ -191,12 +192,12 @@ class _Replacer:
 
 def _config_holds(owner: Layer, path: str, replacement: Layer) -> bool:
     """Whether the owner's own configuration says what it has at a path."""
-    if isinstance(owner, MLP):
+    if isinstance(owner, DenseStack):
         return True
     if not getattr(owner, "config_holds_tables", False):
         return False
     if isinstance(replacement, LowRankDense):
-        return isinstance(getattr(owner, path.split("/")[0], None), MLP)
+        return isinstance(getattr(owner, path.split("/")[0], None), DenseStack)
     return True
 
 

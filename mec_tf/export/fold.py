@@ -19,11 +19,10 @@ import tensorflow as tf
 from mec_tf.compression.carry_weights import carry_weights
 from mec_tf.compression.fuse import FIELDS
 from mec_tf.layers import (
-    MLP,
-    CrossNetwork,
     FusedCodeLookupEmbedding,
     FusedFieldEmbeddings,
 )
+from mec_tf.layers.dense_stack import DenseStack
 from mec_tf.layers.fused_field_embeddings import stack_ids
 from mec_tf.layers.variables import raw
 from mec_tf.models import DIN, GDCN, PNN, DCNv2, DeepFM
@@ -83,7 +82,7 @@ def fold(model: tf.keras.Model) -> Folded:
     layers = tuple(
         name
         for name in FIRST_LAYERS.get(type(model), ())
-        if name != "tower" or _starts_dense(model.tower)
+        if _starts_dense(getattr(model, name))
     )
     if not isinstance(fields, FusedFieldEmbeddings) or not layers:
         raise _cannot_fold(f"a {type(model).__name__} without these")
@@ -100,14 +99,10 @@ def fold(model: tf.keras.Model) -> Folded:
     object.__setattr__(fields, "request", request)
     products = {}
     for name in layers:
-        layer = getattr(copy, name)
-        if isinstance(layer, CrossNetwork):
-            layer.__class__, kernel = _FoldedCross, layer.kernels[0]
-        else:
-            layer = layer.dense_layers[0]
-            layer.__class__, kernel = _FoldedDense, layer.kernel
+        layer = getattr(copy, name).dense_layers[0]
+        layer.__class__ = _FoldedDense
         path = f"{name}/folded_products"
-        products[path] = request.products(raw(kernel).numpy(), path)
+        products[path] = request.products(raw(layer.kernel).numpy(), path)
         multiply = _Multiply(request, products[path])
         # Keras refuses new attributes of a built layer.
         object.__setattr__(layer, "multiply", multiply)
@@ -281,18 +276,6 @@ class _FoldedDense(tf.keras.layers.Dense):
         return self.activation(outputs)
 
 
-class _FoldedCross(CrossNetwork):
-    multiply: _Multiply
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        first, *kernels = self.kernels
-        products = self.multiply(inputs, raw(first))
-        outputs = inputs + inputs * (products + self.biases[0])
-        for kernel, bias in zip(kernels, self.biases[1:], strict=True):
-            outputs += inputs * (tf.matmul(outputs, kernel) + bias)
-        return outputs
-
-
 def _entries(group: FusedCodeLookupEmbedding, table: str) -> np.ndarray:
     """What each entry adds to a vector, float64 `[M * K, output_dim]`."""
     codes, size = group.num_subspaces, group.codebook_size
@@ -309,9 +292,9 @@ def _entries(group: FusedCodeLookupEmbedding, table: str) -> np.ndarray:
     return shares.reshape(codes * size, -1)
 
 
-def _starts_dense(tower: MLP) -> bool:
-    """Whether a tower has a first layer, which is not of low rank."""
-    return isinstance(next(iter(tower.dense_layers), None), _DENSE)
+def _starts_dense(stack: DenseStack) -> bool:
+    """Whether there is a first layer, which is not of low rank."""
+    return isinstance(next(iter(stack.dense_layers), None), _DENSE)
 
 
 def _cannot_fold(received: str) -> ValueError:

@@ -1,23 +1,32 @@
 """Explicit interactions of growing order."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from mec_tf.layers.dense_stack import DenseStack
+from mec_tf.layers.square_dense import SquareDense
+
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
-class CrossNetwork(tf.keras.layers.Layer):
-    """Cross layers of full rank: `x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l`.
+class CrossNetwork(DenseStack):
+    """Cross layers: `x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l`.
 
     Args:
         num_layers: int, cross layers. Default 3.
+        dense_layers: what to hold for the products `W_l x_l + b_l`, such as
+            `LowRankDense`: for each a layer as wide as the input, its
+            serialized form, or None for one of full rank. Default: None for
+            all.
         **kwargs: of `tf.keras.layers.Layer`.
 
     Input shape: floats `[batch, width]`.
     Output shape: the same, in `compute_dtype`.
 
     Raises:
-        ValueError: if `num_layers` is not a positive integer.
+        ValueError: if `num_layers` is not a positive integer, or
+            `dense_layers` are not as many as products.
 
     Example:
         >>> CrossNetwork(num_layers=2)(tf.ones([4, 8])).shape
@@ -27,7 +36,12 @@ class CrossNetwork(tf.keras.layers.Layer):
         "DCN V2" (arXiv 2008.13535), equation 1.
     """
 
-    def __init__(self, num_layers: int = 3, **kwargs: Any):
+    def __init__(
+        self,
+        num_layers: int = 3,
+        dense_layers: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ):
         if int(num_layers) != num_layers or num_layers < 1:
             raise ValueError(
                 "`num_layers` must be a positive integer. "
@@ -35,31 +49,16 @@ class CrossNetwork(tf.keras.layers.Layer):
             )
         super().__init__(**kwargs)
         self.num_layers = int(num_layers)
+        self.hold(self.plain_layers(kwargs.get("dtype")), dense_layers)
 
-    def build(self, input_shape: Any) -> None:
-        width = input_shape[-1]
-        self.kernels = self.add_each("kernel", (width, width))
-        self.biases = self.add_each("bias", (width,), "zeros")
-        self.built = True
-
-    def add_each(
-        self,
-        role: str,
-        shape: tuple[int, ...],
-        initializer: str = "glorot_uniform",
-    ) -> list[Any]:
-        """A weight of a role for each cross layer."""
-        return [
-            self.add_weight(
-                name=f"{role}_{index}", shape=shape, initializer=initializer
-            )
-            for index in range(self.num_layers)
-        ]
+    def plain_layers(self, dtype: Any) -> list[tf.keras.layers.Dense]:
+        """The layers that are held by default, in the order of their use."""
+        return [SquareDense(dtype=dtype) for _ in range(self.num_layers)]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         outputs = inputs
-        for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            outputs += inputs * (tf.matmul(outputs, kernel) + bias)
+        for dense in self.dense_layers:
+            outputs += inputs * dense(outputs)
         return outputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.cross_network import CrossNetwork
+from mec_tf.layers.square_dense import SquareDense
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
@@ -16,13 +17,14 @@ class GatedCrossNetwork(CrossNetwork):
 
     Args:
         num_layers: int, cross layers. Default 3.
+        dense_layers: as of `CrossNetwork`, products and gates in turn.
         **kwargs: of `tf.keras.layers.Layer`.
 
     Input shape: floats `[batch, width]`.
     Output shape: the same, in `compute_dtype`.
 
     Raises:
-        ValueError: if `num_layers` is not a positive integer.
+        ValueError: as of `CrossNetwork`.
 
     Example:
         >>> GatedCrossNetwork(num_layers=2)(tf.ones([4, 8])).shape
@@ -33,18 +35,17 @@ class GatedCrossNetwork(CrossNetwork):
         prediction" (arXiv 2311.04635), the gated cross layer.
     """
 
-    def build(self, input_shape: Any) -> None:
-        width = input_shape[-1]
-        self.kernels = self.add_each("kernel", (width, width))
-        self.gates = self.add_each("gate", (width, width))
-        self.biases = self.add_each("bias", (width,), "zeros")
-        self.built = True
+    def plain_layers(self, dtype: Any) -> list[tf.keras.layers.Dense]:
+        return [
+            SquareDense(use_bias=use_bias, dtype=dtype)
+            for _ in range(self.num_layers)
+            for use_bias in (True, False)
+        ]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         outputs = inputs
-        for kernel, gate, bias in zip(
-            self.kernels, self.gates, self.biases, strict=True
-        ):
-            crossed = inputs * (tf.matmul(outputs, kernel) + bias)
-            outputs += crossed * tf.sigmoid(tf.matmul(outputs, gate))
+        layers = self.dense_layers
+        for dense, gate in zip(layers[::2], layers[1::2], strict=True):
+            crossed = inputs * dense(outputs)
+            outputs += crossed * tf.sigmoid(gate(outputs))
         return outputs

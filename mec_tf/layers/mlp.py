@@ -5,11 +5,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from mec_tf.layers.nesting import build_inner, serialize_unbuilt
+from mec_tf.layers.dense_stack import DenseStack
 
 
 @tf.keras.utils.register_keras_serializable("mec_tf")
-class MLP(tf.keras.layers.Layer):
+class MLP(DenseStack):
     """Dense layers, each with an activation and dropout.
 
     Args:
@@ -57,31 +57,23 @@ class MLP(tf.keras.layers.Layer):
         self.activation = tf.keras.activations.get(activation)
         self.dropout = dropout
         dtype = kwargs.get("dtype")
-        given = dense_layers or [None] * len(self.units)
-        self.dense_layers = [
-            tf.keras.layers.Dense(width, self.activation, dtype=dtype)
-            if layer is None
-            else _deserialized(layer)
-            for width, layer in zip(self.units, given, strict=False)
-        ]
+        self.hold(
+            [
+                tf.keras.layers.Dense(width, self.activation, dtype=dtype)
+                for width in self.units
+            ],
+            dense_layers,
+        )
         widths = tuple(layer.units for layer in self.dense_layers)
-        if widths != self.units or len(given) != len(self.units):
+        if widths != self.units:
             raise ValueError(
-                "`dense_layers` must hold a layer of that width, or None, for "
-                f"each of units={self.units}. Received: {len(given)}, of "
-                f"widths {widths}"
+                "`dense_layers` must be as wide as "
+                f"units={self.units}. Received widths {widths}"
             )
         self.dropout_layers = [
             tf.keras.layers.Dropout(dropout, dtype=dtype)
             for _ in (self.units if dropout else ())
         ]
-
-    def build(self, input_shape: Any) -> None:
-        width = input_shape[-1]
-        for layer in self.dense_layers:
-            build_inner(layer, (None, width))
-            width = layer.units
-        self.built = True
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         outputs = inputs
@@ -103,17 +95,5 @@ class MLP(tf.keras.layers.Layer):
             units=list(self.units),
             activation=tf.keras.activations.serialize(self.activation),
             dropout=self.dropout,
-            dense_layers=[
-                None
-                if type(layer) is tf.keras.layers.Dense
-                else serialize_unbuilt(layer)
-                for layer in self.dense_layers
-            ],
         )
         return config
-
-
-def _deserialized(layer: Any) -> tf.keras.layers.Layer:
-    if isinstance(layer, tf.keras.layers.Layer):
-        return layer
-    return tf.keras.layers.deserialize(layer)

@@ -32,7 +32,10 @@ class ParallelCrossModel(RankingModel):
         super().__init__(categorical, numeric, **kwargs)
         self.num_cross_layers = num_cross_layers
         self.cross = self.cross_network(
-            num_cross_layers, name="cross", dtype=self.inner_dtype
+            num_cross_layers,
+            self.tower_layers.get("cross"),
+            name="cross",
+            dtype=self.inner_dtype,
         )
         self.tower = self.make_tower(self.hidden_units)
         self.head = tf.keras.layers.Dense(1, name="head", dtype="float32")

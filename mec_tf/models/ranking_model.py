@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.layers.columns import columns_apart
+from mec_tf.layers.dense_stack import DenseStack
 from mec_tf.layers.field_embeddings import FieldEmbeddings, check_features
 from mec_tf.layers.fused_field_embeddings import FusedFieldEmbeddings
 from mec_tf.layers.masked_pooling import masked_pooling
@@ -64,8 +65,9 @@ class RankingModel(tf.keras.Model):
             averaged to one; `DIN` weighs them. Default: none.
         embeddings_initializer: Keras initializer of the default tables.
             Default: uniform in ±0.005.
-        tower_layers: `{tower: dense_layers of its MLP}`, serialized: what to
-            hold there instead of `tf.keras.layers.Dense`. Default: none.
+        tower_layers: `{tower or cross network: its dense_layers}`,
+            serialized: what to hold there instead of plain dense layers.
+            Default: none.
         **kwargs: of `tf.keras.Model`: `name`, `dtype`, `trainable`.
 
     Input shape: a dict of `{feature: [batch]}` or `[batch, 1]`: integer ids
@@ -347,7 +349,7 @@ class RankingModel(tf.keras.Model):
         towers = {
             name: layer.get_config()["dense_layers"]
             for name, layer in vars(self).items()
-            if isinstance(layer, MLP)
+            if isinstance(layer, DenseStack)
         }
         config.update(
             categorical=dict(self.categorical),

@@ -16,13 +16,14 @@ def test_layer():
         expected_output_shape=(2, 4),
         expected_num_trainable_weights=6,
     )
-    for bias in layer.biases:
-        raw_variable(bias).assign(RNG.normal(size=4))
+    dense, gates = layer.dense_layers[::2], layer.dense_layers[1::2]
+    for each in dense:
+        raw_variable(each.bias).assign(RNG.normal(size=4))
     expected = ROWS
-    for variables in zip(layer.kernels, layer.gates, layer.biases, strict=True):
-        kernel, gate, bias = (raw_variable(v).numpy() for v in variables)
-        gates = 1 / (1 + np.exp(-expected @ gate))
-        expected = ROWS * (expected @ kernel + bias) * gates + expected
+    for each, gate in zip(dense, gates, strict=True):
+        kernel, bias = each.get_weights()
+        opened = 1 / (1 + np.exp(-expected @ gate.get_weights()[0]))
+        expected = ROWS * (expected @ kernel + bias) * opened + expected
     np.testing.assert_allclose(layer(ROWS), expected, rtol=1e-5)
 
 

@@ -66,12 +66,12 @@ def test_cross_network():
         expected_output_shape=(2, 4),
         expected_num_trainable_weights=4,
     )
-    for bias in layer.biases:
-        raw_variable(bias).assign(RNG.normal(size=4))
+    for dense in layer.dense_layers:
+        raw_variable(dense.bias).assign(RNG.normal(size=4))
     expected = ROWS
-    for kernel, bias in zip(layer.kernels, layer.biases, strict=True):
-        kernel, bias = raw_variable(kernel), raw_variable(bias)
-        expected = ROWS * (expected @ kernel.numpy() + bias) + expected
+    for dense in layer.dense_layers:
+        kernel, bias = dense.get_weights()
+        expected = ROWS * (expected @ kernel + bias) + expected
     np.testing.assert_allclose(layer(ROWS), expected, rtol=1e-5)
 
 

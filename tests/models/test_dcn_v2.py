@@ -20,10 +20,8 @@ def test_logits_follow_the_formula():
         [raw_variable(tables[n].embeddings).numpy()[IDS[n]] for n in IDS], 1
     )
     crossed = flat
-    for kernel, bias in zip(
-        model.cross.kernels, model.cross.biases, strict=True
-    ):
-        kernel, bias = raw_variable(kernel).numpy(), raw_variable(bias).numpy()
+    for dense in model.cross.dense_layers:
+        kernel, bias = dense.get_weights()
         crossed = flat * (crossed @ kernel + bias) + crossed
     kernel, bias = model.tower.get_weights()
     deep = np.maximum(flat @ kernel + bias, 0.0)

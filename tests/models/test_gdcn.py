@@ -22,11 +22,10 @@ def test_logits_follow_the_formula():
     number = np.array([[-np.log1p(4.0)], [np.log1p(9.0)]])
     flat = np.concatenate([a, b, number], axis=1)
     crossed = flat
-    for variables in zip(
-        model.cross.kernels, model.cross.gates, model.cross.biases, strict=True
-    ):
-        kernel, gate, bias = (raw_variable(v).numpy() for v in variables)
-        gates = 1 / (1 + np.exp(-crossed @ gate))
+    layers = model.cross.dense_layers
+    for dense, gate in zip(layers[::2], layers[1::2], strict=True):
+        kernel, bias = dense.get_weights()
+        gates = 1 / (1 + np.exp(-crossed @ gate.get_weights()[0]))
         crossed = flat * (crossed @ kernel + bias) * gates + crossed
     kernel, bias = model.tower.get_weights()
     deep = np.maximum(flat @ kernel + bias, 0.0)
