@@ -234,8 +234,12 @@ class Runner:
             model, valid, settings = pipeline.train_full(
                 job, log, self.folder(cell), verbose=0
             )
-            trained = Trained(model, valid.auc, settings, since(started))
-            self._full = (cell, trained)
+            # A training that was found finished took what it took then.
+            took = self._kept(cell, settings) / "seconds"
+            if not took.exists():
+                took.write_text(str(since(started)))
+            seconds = float(took.read_text())
+            self._full = (cell, Trained(model, valid.auc, settings, seconds))
         return self._full[1]
 
     def compress(
@@ -301,13 +305,16 @@ class Runner:
 
     def tidy(self, cell: Cell, settings: FitSettings) -> None:
         """Removes a cell's trainings, but for the one of these settings."""
-        # As `mec_tf.training.tune` names it.
-        name = f"lr{settings.learning_rate:g}_l2{settings.embedding_l2:g}"
-        kept = self.folder(cell) / name
+        kept = self._kept(cell, settings)
         if kept.exists():
             for child in self.folder(cell).iterdir():
                 if child != kept:
                     shutil.rmtree(child)
+
+    def _kept(self, cell: Cell, settings: FitSettings) -> pathlib.Path:
+        """Where the training of these settings is, as `tune` names it."""
+        name = f"lr{settings.learning_rate:g}_l2{settings.embedding_l2:g}"
+        return self.folder(cell) / name
 
 
 def since(started: float) -> float:

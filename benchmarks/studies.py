@@ -50,8 +50,9 @@ POLICIES: dict[str, dict[str, dict[str, Any]]] = {
         arm: {**LOSSES[arm], "start": "cold"}
         for arm in ("none", "pwr, 100x", "contrastive, 100x", "both, 100x")
     },
-    "pwr": _weights(PWR, (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)),
-    "contrastive": _weights(CONTRASTIVE, (0.0, 2e-4, 2e-3, 2e-2, 2e-1, 2.0)),
+    # Between and beyond what the ablation has: 0, the paper's, 100 times that.
+    "pwr": _weights(PWR, (1e-5, 1e-3, 1e-1, 1.0)),
+    "contrastive": _weights(CONTRASTIVE, (2e-4, 2e-2, 2.0)),
     "commitment": _weights(
         "commitment_weight", (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     ),

@@ -8,7 +8,7 @@ import mec_tf
 from mec_tf.compression import dense_layers, low_rank_dense
 from mec_tf.compression.tables import walk
 from mec_tf.layers import MLP, LowRankDense
-from mec_tf.models import DIN, DCNv2, DeepFM, FiBiNET
+from mec_tf.models import DIN, GDCN, DCNv2, DeepFM, FiBiNET
 from tests.harness import assert_allclose, assert_identical
 
 SIZE = 64
@@ -89,7 +89,7 @@ def make(kind, **kwargs):
     return model, inputs, train
 
 
-KINDS = (functional, Subclassed, DeepFM, DCNv2, FiBiNET, DIN)
+KINDS = (functional, Subclassed, DeepFM, DCNv2, GDCN, FiBiNET, DIN)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
