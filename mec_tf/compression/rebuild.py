@@ -7,9 +7,9 @@ a batch, and given the original's weights, layer by layer.
 A subclassed model's own class builds plain layers again when it is loaded
 (unless it says, by an attribute `config_holds_tables = True`, that its
 configuration holds its table layers, as the models of this package do; their
-towers and cross networks hold their dense layers there too). Its copy is therefore an
-instance of a subclass made on the fly whose saved configuration also holds the
-replacements (`RebuiltModel`).
+towers and cross networks hold their dense layers there too). Its copy is
+therefore an instance of a subclass made on the fly whose saved configuration
+also holds the replacements (`RebuiltModel`).
 """
 
 import functools

@@ -300,7 +300,8 @@ def _starts_dense(stack: DenseStack) -> bool:
 def _cannot_fold(received: str) -> ValueError:
     return ValueError(
         '`fold` must be False or "auto" but for a DCNv2, DIN, DeepFM, GDCN or '
-        "PNN that computes in float32, has cross layers or a tower of full "
-        "rank, and is exported with fused tables of codes whose codebooks "
+        "PNN that computes in float32, has a cross network or a tower whose "
+        "first layer is of full rank, and is exported with fused tables of "
+        "codes whose codebooks "
         f"have up to {MAX_CODEBOOK_SIZE} entries. Received: {received}"
     )

@@ -52,8 +52,9 @@ class DenseStack(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
+        plain = self._plain_type
         config["dense_layers"] = [
-            None if type(layer) is self._plain_type else serialize_unbuilt(layer)
+            None if type(layer) is plain else serialize_unbuilt(layer)
             for layer in self.dense_layers
         ]
         return config

@@ -13,7 +13,7 @@ class DCNv2(ParallelCrossModel):
     Args:
         categorical: `{feature: rows of its vocabulary}`.
         numeric: `{feature: (mean, std)}` of the signed logarithm.
-        num_cross_layers: int, full-rank cross layers. Default 3.
+        num_cross_layers: int, cross layers. Default 3.
         **kwargs: as in `RankingModel`.
 
     Input shape: a dict of `{feature: [batch]}`.
