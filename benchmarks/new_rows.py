@@ -14,7 +14,8 @@ examples that were taken away. Compared on the test examples of these ids:
   compressed at the same ratio.
 
 Full precision is trained at the L2 and learning rate given. The epochs of the
-fit are chosen on validation examples of the new ids.
+fit are chosen on validation examples of the new ids. Seeds that the output
+holds already are not measured again.
 """
 
 import copy
@@ -28,7 +29,7 @@ import tensorflow as tf
 from absl import app, flags
 
 import mec_tf
-from benchmarks.environment import peak_rss, write_rows
+from benchmarks.environment import peak_rss, read_rows, write_rows
 from mec_tf import compression, pipeline
 from mec_tf.compression.tables import table_layers
 from mec_tf.data import Log
@@ -279,8 +280,11 @@ def main(argv):
         raise app.UsageError(
             f"--feature must be one of {', '.join(log.schema.categorical)}."
         )
-    rows: list[dict[str, Any]] = []
+    rows = read_rows(FLAGS.output)
+    done = {row["seed"] for row in rows}
     for seed in range(FLAGS.seeds):
+        if seed in done:
+            continue
         rows += measure(log, seed)
         write_rows(FLAGS.output, rows)
     for method in ("unknown", "new_rows", "full", "retrained"):
