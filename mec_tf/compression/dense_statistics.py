@@ -46,8 +46,9 @@ class _RecordingDense(tf.keras.layers.Dense):
 def dense_layers(model: tf.keras.Model) -> dict[str, tf.keras.layers.Dense]:
     """Every `tf.keras.layers.Dense` of a model, each once, by first path.
 
-    In functional, Sequential and subclassed models and in the towers of this
-    package's. A subclass with a `call` of its own is something else.
+    In functional, Sequential and subclassed models, and in the towers and
+    cross networks of this package's. A subclass with a `call` of its own is
+    something else.
 
     Args:
         model: built or not.

@@ -26,7 +26,7 @@ class CrossNetwork(DenseStack):
 
     Raises:
         ValueError: if `num_layers` is not a positive integer, or
-            `dense_layers` are not as many as products.
+            `dense_layers` are not as many as products, or of another width.
 
     Example:
         >>> CrossNetwork(num_layers=2)(tf.ones([4, 8])).shape
@@ -54,6 +54,15 @@ class CrossNetwork(DenseStack):
     def plain_layers(self, dtype: Any) -> list[tf.keras.layers.Dense]:
         """The layers that are held by default, in the order of their use."""
         return [SquareDense(dtype=dtype) for _ in range(self.num_layers)]
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        widths = [layer.units for layer in self.dense_layers]
+        if widths != [input_shape[-1]] * len(widths):
+            raise ValueError(
+                "`dense_layers` must be as wide as the input, "
+                f"{input_shape[-1]}. Received widths {widths}"
+            )
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         outputs = inputs

@@ -11,7 +11,10 @@ from mec_tf.layers import (
     CrossNetwork,
     DotInteraction,
     FactorizationMachine,
+    GatedCrossNetwork,
+    LowRankDense,
 )
+from mec_tf.layers.square_dense import SquareDense
 from tests.harness import raw_variable, run_layer_test
 
 RNG = np.random.default_rng(0)
@@ -73,6 +76,27 @@ def test_cross_network():
         kernel, bias = dense.get_weights()
         expected = ROWS * (expected @ kernel + bias) + expected
     np.testing.assert_allclose(layer(ROWS), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [CrossNetwork, GatedCrossNetwork])
+def test_cross_layers_of_low_rank(kind):
+    number = len(kind(2).dense_layers)
+    held = [None, *(LowRankDense(4, rank=2) for _ in range(number - 1))]
+    layer = kind(2, held)
+    answers = layer(ROWS)
+    copy = kind.from_config(layer.get_config())
+    kinds = [type(each) for each in copy.dense_layers]
+    assert kinds == [SquareDense] + [LowRankDense] * (number - 1)
+    copy(ROWS)
+    copy.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(copy(ROWS), answers)
+
+
+def test_cross_layers_that_do_not_fit():
+    with pytest.raises(ValueError, match="for each of 2. Received: 1"):
+        CrossNetwork(2, [None])
+    with pytest.raises(ValueError, match=r"input, 4. Received widths \[4, 3\]"):
+        CrossNetwork(2, [None, LowRankDense(3, rank=2)])(ROWS)
 
 
 def test_mlp():
