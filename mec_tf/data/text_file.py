@@ -26,6 +26,8 @@ _BLOCK_BYTES = 1 << 22
 _FIRST_BLOCK_BYTES = 1 << 20
 _LONGEST_ROW = 1 << 23
 
+# What Arrow says of a row of another length; some releases name the row.
+_BAD_ROW = re.compile(r"CSV parse error: (Row #\d+: )?Exp|straddling")
 _READ_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError)
 
 
@@ -181,7 +183,7 @@ class TextFile:
         try:
             if column:
                 found = self._bad_value(int(column[1]), types)
-            elif text.startswith(("CSV parse error: Exp", "straddling")):
+            elif _BAD_ROW.match(text):
                 found = self._bad_row()
         except _READ_ERRORS:
             pass  # Damaged so badly that no place can be named.
