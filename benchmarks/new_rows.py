@@ -281,6 +281,15 @@ def main(argv):
             f"--feature must be one of {', '.join(log.schema.categorical)}."
         )
     rows = read_rows(FLAGS.output)
+    others = [
+        row
+        for row in rows
+        if (row["backbone"], row["feature"]) != (FLAGS.backbone, FLAGS.feature)
+    ]
+    if others:
+        raise app.UsageError(
+            "--output holds rows of another backbone or feature."
+        )
     done = {row["seed"] for row in rows}
     for seed in range(FLAGS.seeds):
         if seed in done:

@@ -237,7 +237,9 @@ class Runner:
             # A training that was found finished took what it took then.
             took = self._kept(cell, settings) / "seconds"
             if not took.exists():
-                took.write_text(str(since(started)))
+                fresh = took.with_suffix(".fresh")
+                fresh.write_text(str(since(started)))
+                fresh.replace(took)
             seconds = float(took.read_text())
             self._full = (cell, Trained(model, valid.auc, settings, seconds))
         return self._full[1]

@@ -57,8 +57,8 @@ def low_rank_dense(
         inner_activation: Keras activation between the factors, such as
             "relu"; then the model needs fine-tuning. Default: none.
         keep_first: whether the first dense layer of each owner (a tower, a
-            graph, a list, the model itself) stays as it is, unless `ranks`
-            names it. Default True, as in the paper.
+            cross network, a graph, a list, the model itself) stays as it is,
+            unless `ranks` names it. Default True, as in the paper.
         model_fn: returns a new, unbuilt model of the same structure, where
             the model cannot be copied from its configuration.
 

@@ -300,8 +300,8 @@ def _starts_dense(stack: DenseStack) -> bool:
 def _cannot_fold(received: str) -> ValueError:
     return ValueError(
         '`fold` must be False or "auto" but for a DCNv2, DIN, DeepFM, GDCN or '
-        "PNN that computes in float32, has a cross network or a tower whose "
-        "first layer is of full rank, and is exported with fused tables of "
-        "codes whose codebooks "
-        f"have up to {MAX_CODEBOOK_SIZE} entries. Received: {received}"
+        "PNN that computes in float32, has a tower (or, a DCNv2, a cross "
+        "network) whose first layer is of full rank, and is exported with "
+        "fused tables of codes whose codebooks have up to "
+        f"{MAX_CODEBOOK_SIZE} entries. Received: {received}"
     )

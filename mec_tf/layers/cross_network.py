@@ -56,13 +56,17 @@ class CrossNetwork(DenseStack):
         return [SquareDense(dtype=dtype) for _ in range(self.num_layers)]
 
     def build(self, input_shape: Any) -> None:
-        super().build(input_shape)
-        widths = [layer.units for layer in self.dense_layers]
-        if widths != [input_shape[-1]] * len(widths):
+        width = input_shape[-1]
+        widths = [
+            width if isinstance(layer, SquareDense) else layer.units
+            for layer in self.dense_layers
+        ]
+        if widths != [width] * len(widths):
             raise ValueError(
-                "`dense_layers` must be as wide as the input, "
-                f"{input_shape[-1]}. Received widths {widths}"
+                f"`dense_layers` must be as wide as the input, {width}. "
+                f"Received widths {widths}"
             )
+        super().build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         outputs = inputs

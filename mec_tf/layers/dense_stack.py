@@ -37,7 +37,7 @@ class DenseStack(tf.keras.layers.Layer):
                 f"`dense_layers` must hold a layer, or None, for each of "
                 f"{len(plain)}. Received: {len(given)}"
             )
-        self._plain_type = type(plain[0]) if plain else tf.keras.layers.Dense
+        self._plain = tuple(map(id, plain))
         self.dense_layers = [
             layer if other is None else _deserialized(other)
             for layer, other in zip(plain, given, strict=True)
@@ -52,9 +52,8 @@ class DenseStack(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        plain = self._plain_type
         config["dense_layers"] = [
-            None if type(layer) is plain else serialize_unbuilt(layer)
+            None if id(layer) in self._plain else serialize_unbuilt(layer)
             for layer in self.dense_layers
         ]
         return config

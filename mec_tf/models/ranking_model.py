@@ -38,8 +38,8 @@ class RankingModel(tf.keras.Model):
 
     A subclass writes `build`, of its own layers and then `super().build`, and
     `logits`, and makes its towers by `make_tower`. A model is saved with the
-    tables, and with the layers of towers, that it holds at that time, so that
-    it loads again after they were replaced.
+    tables, and with the layers of towers and cross networks, that it holds at
+    that time, so that it loads again after they were replaced.
 
     Args:
         categorical: `{feature: rows of its vocabulary}`, at least one,

@@ -99,6 +99,14 @@ def test_cross_layers_that_do_not_fit():
         CrossNetwork(2, [None, LowRankDense(3, rank=2)])(ROWS)
 
 
+def test_a_given_plain_layer_is_saved_as_it_is():
+    given = tf.keras.layers.Dense(5, "tanh", use_bias=False)
+    layer = MLP((5, 3), dense_layers=[given, None])
+    first, second = MLP.from_config(layer.get_config()).dense_layers
+    assert not first.use_bias and second.use_bias
+    assert first.activation is given.activation
+
+
 def test_mlp():
     layer = run_layer_test(
         MLP,

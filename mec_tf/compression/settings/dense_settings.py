@@ -16,7 +16,8 @@ class DenseSettings:
         kept_variance: least share of each layer's variance to keep.
         ratio: bytes of all dense layers before / after.
         inner_activation: Keras activation between the factors. Default: none.
-        keep_first: whether the first layer of each tower stays. Default True.
+        keep_first: whether the first layer of each tower and cross network
+            stays. Default True.
 
     Raises:
         ValueError: unless exactly one of the first three is given.
