@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import mec_tf
+from mec_tf.files import write_text
 
 
 def environment() -> dict[str, Any]:
@@ -48,10 +49,8 @@ def write_rows(path: str, rows: list[dict[str, Any]]) -> None:
     """Writes `{"environment", "rows"}` beside and renames into place."""
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_suffix(".fresh")
     text = json.dumps({"environment": environment(), "rows": rows}, indent=1)
-    fresh.write_text(text + "\n")
-    fresh.replace(target)
+    write_text(target, text + "\n")
 
 
 def read_rows(path: str) -> list[dict[str, Any]]:

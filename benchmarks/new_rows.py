@@ -281,12 +281,8 @@ def main(argv):
             f"--feature must be one of {', '.join(log.schema.categorical)}."
         )
     rows = read_rows(FLAGS.output)
-    others = [
-        row
-        for row in rows
-        if (row["backbone"], row["feature"]) != (FLAGS.backbone, FLAGS.feature)
-    ]
-    if others:
+    asked = (FLAGS.backbone, FLAGS.feature)
+    if any((row["backbone"], row["feature"]) != asked for row in rows):
         raise app.UsageError(
             "--output holds rows of another backbone or feature."
         )

@@ -16,6 +16,7 @@ from benchmarks import forward_pass
 from benchmarks.environment import peak_rss, read_rows, write_rows
 from mec_tf import compression, pipeline
 from mec_tf.compression.plan import Measurements, make_plan
+from mec_tf.files import write_text
 from mec_tf.training import FitSettings, evaluate
 
 HISTORY_LENGTH = 20
@@ -237,9 +238,7 @@ class Runner:
             # A training that was found finished took what it took then.
             took = self._kept(cell, settings) / "seconds"
             if not took.exists():
-                fresh = took.with_suffix(".fresh")
-                fresh.write_text(str(since(started)))
-                fresh.replace(took)
+                write_text(took, str(since(started)))
             seconds = float(took.read_text())
             self._full = (cell, Trained(model, valid.auc, settings, seconds))
         return self._full[1]
@@ -314,9 +313,8 @@ class Runner:
                     shutil.rmtree(child)
 
     def _kept(self, cell: Cell, settings: FitSettings) -> pathlib.Path:
-        """Where the training of these settings is, as `tune` names it."""
-        name = f"lr{settings.learning_rate:g}_l2{settings.embedding_l2:g}"
-        return self.folder(cell) / name
+        """Where the training of these settings is."""
+        return self.folder(cell) / settings.label
 
 
 def since(started: float) -> float:

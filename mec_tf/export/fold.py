@@ -18,10 +18,7 @@ import tensorflow as tf
 
 from mec_tf.compression.carry_weights import carry_weights
 from mec_tf.compression.fuse import FIELDS
-from mec_tf.layers import (
-    FusedCodeLookupEmbedding,
-    FusedFieldEmbeddings,
-)
+from mec_tf.layers import FusedCodeLookupEmbedding, FusedFieldEmbeddings
 from mec_tf.layers.dense_stack import DenseStack
 from mec_tf.layers.fused_field_embeddings import stack_ids
 from mec_tf.layers.variables import raw

@@ -57,6 +57,11 @@ class FitSettings:
                 f"embedding_l2={self.embedding_l2}, epochs={self.epochs}"
             )
 
+    @property
+    def label(self) -> str:
+        """What `tune` calls the folder of a training with these settings."""
+        return f"lr{self.learning_rate:g}_l2{self.embedding_l2:g}"
+
     def steps(self, rows: int) -> int:
         """Batches between two evaluations."""
         batches = -(-rows // self.batch_size)
@@ -251,18 +256,17 @@ def tune(
     for values in itertools.product(*grid.values()):
         varied: dict[str, Any] = dict(zip(grid, values, strict=True))
         point = dataclasses.replace(settings, **varied)
-        name = f"lr{point.learning_rate:g}_l2{point.embedding_l2:g}"
         try:
             model, scores = fit(
                 make_model,
                 log,
                 point,
-                pathlib.Path(folder) / name,
+                pathlib.Path(folder) / point.label,
                 seed=seed,
                 verbose=verbose,
             )
         except TrainingDiverged as error:
-            warnings.warn(f"{name}: {error}", stacklevel=2)
+            warnings.warn(f"{point.label}: {error}", stacklevel=2)
             lost = error
             if error.result is None:
                 continue
