@@ -33,6 +33,7 @@ flags.DEFINE_string("backbone", "deepfm", "Model.")
 flags.DEFINE_list("ratios", ["200"], "Compression ratios.")
 flags.DEFINE_list("l2", ["0.01", "0.1"], "Embedding L2 tried.")
 flags.DEFINE_integer("epochs", 1, "Passes over the data, at most.")
+flags.DEFINE_bool("distill", False, "Learn the full model's answers.")
 flags.DEFINE_integer("seed", 0, "Seed.")
 flags.DEFINE_string("work_dir", None, "Kept; default: a temporary folder.")
 flags.DEFINE_string("output", None, "Result file, JSON.", required=True)
@@ -63,6 +64,7 @@ def job(ratio: float | None = None) -> pipeline.RankingJob:
         {"embedding_l2": [float(value) for value in FLAGS.l2]},
         compression.CompressionPolicy(ratio=ratio),
         FLAGS.seed,
+        FLAGS.distill,
     )
 
 
@@ -103,7 +105,7 @@ def compress(folder: pathlib.Path, ratio: float) -> dict:
     model.load_weights(folder / "full.weights.h5")
     result = pipeline.compress_full(todo, model, log, settings, verbose=2)
     return {
-        "method": "mec",
+        "method": "mec_distilled" if FLAGS.distill else "mec",
         "target_ratio": ratio,
         "ratio": compression.full_bytes(model) / result.report.bytes_after,
         "bytes": result.report.bytes_after,

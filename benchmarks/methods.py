@@ -27,7 +27,8 @@ def mec(runner: Runner, cell: Cell) -> dict[str, Any]:
 def other(runner: Runner, cell: Cell) -> dict[str, Any]:
     """Another method of `compress`, on the tuned full-precision model."""
     policy = dataclasses.replace(POLICIES[cell.method](cell), seed=cell.seed)
-    return _compressed_scores(runner, cell, runner.compress(cell, policy))
+    result = runner.compress(cell, policy, cell.method in DISTILLED)
+    return _compressed_scores(runner, cell, result)
 
 
 def _compressed_scores(
@@ -112,6 +113,12 @@ POLICIES = {
     "low_rank_whole": _planned("low_rank", dense=LOW_RANK_WHOLE),
     "mec_dense": _planned("mec", dense=LOW_RANK_DENSE),
 }
+# Trained on what the full model answers, not on labels.
+DISTILLED = {
+    f"{name}_distilled": policy
+    for name, policy in {"mec": _planned("mec"), **POLICIES}.items()
+}
+POLICIES |= DISTILLED
 
 METHODS = {
     "full": full,
@@ -140,7 +147,8 @@ def cells(
         source = auxiliary if method.startswith("stage2") else ""
         if method == "full":
             continue
-        own_size = method in FIXED or method in low_precision.SCRATCH
+        base = method.removesuffix("_distilled")
+        own_size = base in FIXED or base in low_precision.SCRATCH
         for ratio in [1.0] if own_size else ratios:
             cell = dataclasses.replace(
                 made[0], method=method, target_ratio=ratio, auxiliary=source

@@ -244,12 +244,17 @@ class Runner:
         return self._full[1]
 
     def compress(
-        self, cell: Cell, policy: compression.CompressionPolicy
+        self,
+        cell: Cell,
+        policy: compression.CompressionPolicy,
+        distill: bool = False,
     ) -> compression.CompressionResult:
         """Compresses the full-precision model of a cell."""
         full = self.full(cell)
         log = self.log(cell.dataset, cell.backbone)
-        job = dataclasses.replace(self.job(cell, full.settings), policy=policy)
+        job = dataclasses.replace(
+            self.job(cell, full.settings), policy=policy, distill=distill
+        )
         # What a table's settings cost is the same at every ratio.
         plan = make_plan(
             compression.find_tables(full.model),

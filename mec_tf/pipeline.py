@@ -24,6 +24,8 @@ class RankingJob:
         grid: values to try by name of a setting; empty trains once.
         policy: of the compression.
         seed: of everything random.
+        distill: whether compressed tables learn what the full model answers,
+            in place of the labels.
     """
 
     backbone: str = "deepfm"
@@ -34,6 +36,7 @@ class RankingJob:
     )
     policy: compression.CompressionPolicy = compression.CompressionPolicy()
     seed: int = 0
+    distill: bool = False
 
     def __post_init__(self):
         if self.backbone not in BACKBONES:
@@ -118,6 +121,7 @@ def compress_full(
         verbose=verbose,
         counts=table_counts(model, log),
         folder=folder,
+        distill=job.distill,
     )
 
 

@@ -173,6 +173,7 @@ def make_job(args: argparse.Namespace) -> pipeline.RankingJob:
             seed=args.seed,
         ),
         args.seed,
+        args.distill,
     )
 
 

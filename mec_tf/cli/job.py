@@ -35,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ranking model (default: deepfm)",
     )  # fmt: skip
     parser.add_argument(
+        "--distill", action="store_true",
+        help="compressed tables learn what the full model answers, not labels",
+    )  # fmt: skip
+    parser.add_argument(
         "--seed", type=int, default=0, help="of everything random (default: 0)"
     )
 

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
             ratio=args.ratio, method=args.method, seed=args.seed
         ),
         seed=args.seed,
+        distill=args.distill,
     )
     settings = {
         "command": "quickstart",
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
         "method": args.method,
         "model": args.model,
         "seed": args.seed,
+        "distill": args.distill,
     }
     with output_directory(args.output_dir, settings) as folder:
         print("Reading flights ...", flush=True)

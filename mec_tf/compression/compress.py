@@ -15,6 +15,7 @@ from mec_tf.compression import counting
 from mec_tf.compression.batches import as_batches, first_not_finite
 from mec_tf.compression.commitment import matched_commitment, set_commitment
 from mec_tf.compression.dense_report import DenseReport
+from mec_tf.compression.distill import answered
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.keras_versions import check_keras
 from mec_tf.compression.low_rank import low_rank_dense
@@ -93,6 +94,7 @@ def compress(
     model_fn: Callable[[], tf.keras.Model] | None = None,
     folder: str | os.PathLike | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    distill: bool = False,
 ) -> CompressionResult:
     """Shrinks the embedding tables of a trained Keras model.
 
@@ -139,12 +141,17 @@ def compress(
             process makes the same call, with the same seeds and batches, and
             gets the same result; several processes need Keras 2. Default
             None: one replica.
+        distill: whether tables learn what `model` answers, in place of the
+            labels of `train`. It keeps what the model knows where labels
+            would only be learned by heart; labels can teach more than the
+            model knows. Where nothing trains it changes nothing. Default
+            False.
 
     Raises:
         ValueError: if the model is not built or compiled, has no table, has
             NaN in one, cannot be copied, the budget cannot be met, the
-            plan is of another model, or the method or `folder` does not go
-            with `strategy`.
+            plan is of another model, the method or `folder` does not go
+            with `strategy`, or `distill` with the loss or the labels.
         TrainingDiverged: if the loss became NaN, infinite or exploded, or
             codes collapsed (see `mec_tf.training.StopOnDivergence`). Its
             `result` is the `CompressionResult` of the best state before.
@@ -163,6 +170,7 @@ def compress(
     check_compiled(model)
     train = as_batches(train)
     tables, first, counts = _survey(model, train, counts, model_fn)
+    taught = answered(model, train) if distill else train
     dense: tuple[DenseReport, ...] = ()
     if policy.dense is not None:
         if model_fn is not None:
@@ -199,7 +207,7 @@ def compress(
     measured = commitment is None and epochs and not policy.anew
     if measured and strategy is not None:  # what is measured is of one replica
         commitment = matched_commitment(
-            model, start(optimizer, fresh=True), train
+            model, start(optimizer, fresh=True), taught
         )
     drawn = None
     if policy.anew and strategy is not None:  # it would draw other values
@@ -210,7 +218,7 @@ def compress(
         training.set_weights(drawn)
         del drawn  # as large as the tables
     if measured and strategy is None:
-        commitment = matched_commitment(model, training, train)
+        commitment = matched_commitment(model, training, taught)
     if measured and commitment is not None:
         set_commitment(training, commitment)
     mark_train_steps(
@@ -234,7 +242,7 @@ def compress(
     lost = None
     try:
         history = train_tables(
-            training, train, epochs, steps_per_epoch, keep, callbacks, verbose
+            training, taught, epochs, steps_per_epoch, keep, callbacks, verbose
         )
     except TrainingDiverged as error:
         place = first_not_finite(train)
