@@ -20,7 +20,8 @@ def answered(
     batches come, on the model's device, and not kept.
 
     Args:
-        model: compiled with a loss for each output, or one for all.
+        model: compiled with one loss for all outputs, or one for each, in
+            the structure of its outputs.
         batches: of `(x, y)` or `(x, y, weights)`.
 
     Returns:
@@ -28,53 +29,68 @@ def answered(
 
     Raises:
         ValueError: if the model has no compiled loss, batches no labels, or
-            labels another size than the answers.
+            labels or losses another structure or size than the answers.
 
     Reference:
         "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), at
         temperature 1 and with no weight on the labels.
     """
-    losses = tf.nest.flatten(model._compile_config.config["loss"])
-    if losses == [None]:
+    losses = model._compile_config.config["loss"]
+    if losses is None:
         raise ValueError(
             "`distill` needs a model with a loss given to `compile`: answers "
             "take the place of its labels. Received a model without one."
         )
-
-    @tf.function(reduce_retracing=True)
-    def answer(x: Any) -> list[tf.Tensor]:
-        outputs = tf.nest.flatten(model(x, training=False))
-        each = losses if len(losses) > 1 else losses * len(outputs)
-        return [_as_label(*pair) for pair in zip(each, outputs, strict=True)]
-
     batch = next(iter(batches))
     if not isinstance(batch, tuple) or len(batch) < 2:
         raise ValueError(
             "`distill` needs batches of (x, y), whose labels the answers "
             f"stand in for. Received: {batches.element_spec}"
         )
-    answers, labels = answer(batch[0]), tf.nest.flatten(batch[1])
-    if [tf.size(a) for a in answers] != [tf.size(y) for y in labels]:
+
+    @tf.function(reduce_retracing=True)
+    def answer(x: Any) -> Any:
+        return _as_labels(losses, model(x, training=False))
+
+    answers = answer(batch[0])
+    if _sizes(answers) != _sizes(batch[1]):
         raise ValueError(
-            "`distill` needs labels of the size of what the model answers "
-            f"(one-hot for classes), {[tuple(a.shape) for a in answers]}. "
-            f"Received: {[tuple(y.shape) for y in labels]}"
+            "`distill` needs labels of the structure and size of what the "
+            f"model answers (one-hot for classes): {_shapes(answers)}. "
+            f"Received: {_shapes(batch[1])}"
         )
-    dtypes = [a.dtype for a in answers]
+    dtypes = [value.dtype for value in tf.nest.flatten(answers)]
 
     def relabel(x: Any, y: Any, *weights: Any) -> tuple:
         def call(*flat: tf.Tensor) -> list[tf.Tensor]:
-            return answer(tf.nest.pack_sequence_as(x, flat, True))
+            return tf.nest.flatten(
+                answer(tf.nest.pack_sequence_as(x, flat, True))
+            )
 
         # Out of the data's graph, which knows no variables of accelerators.
-        answers = tf.py_function(call, tf.nest.flatten(x, True), dtypes)
+        values = tf.py_function(call, tf.nest.flatten(x, True), dtypes)
         labels = [
-            tf.ensure_shape(tf.reshape(a, tf.shape(label)), label.shape)
-            for a, label in zip(answers, tf.nest.flatten(y), strict=True)
+            tf.ensure_shape(tf.reshape(value, tf.shape(label)), label.shape)
+            for value, label in zip(values, tf.nest.flatten(y), strict=True)
         ]
         return (x, tf.nest.pack_sequence_as(y, labels), *weights)
 
     return batches.map(relabel).prefetch(tf.data.AUTOTUNE)
+
+
+def _as_labels(losses: Any, outputs: Any) -> Any:
+    """Outputs of a model as its losses want labels."""
+    if not tf.nest.is_nested(losses):
+        return tf.nest.map_structure(
+            lambda output: _as_label(losses, output), outputs
+        )
+    try:
+        return tf.nest.map_structure(_as_label, losses, outputs)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`distill` needs a model with one loss, or losses in the "
+            f"structure of its outputs. Received: {error}"
+        ) from None
 
 
 def _as_label(loss: Any, output: tf.Tensor) -> tf.Tensor:
@@ -85,3 +101,11 @@ def _as_label(loss: Any, output: tf.Tensor) -> tf.Tensor:
     if isinstance(loss, _OF_CLASSES):
         return tf.nn.softmax(output)
     return tf.sigmoid(output)
+
+
+def _shapes(values: Any) -> Any:
+    return tf.nest.map_structure(lambda value: tuple(value.shape), values)
+
+
+def _sizes(values: Any) -> Any:
+    return tf.nest.map_structure(lambda value: int(tf.size(value)), values)
