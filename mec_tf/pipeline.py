@@ -95,8 +95,10 @@ def compress_full(
     log-loss has risen over the full-precision model's: on some logs the AUC
     goes on rising while probabilities go wrong. A compressed model first loses
     AUC and may then pass the full one, so training waits for a better state
-    as many passes as the method asks for. With a `folder` for the state of the
-    training, one that was killed goes on from there.
+    as many passes as the method asks for. One that learns the model's answers
+    (`job.distill`) is best where it is nearest to them; its rows have no L2,
+    which would draw them away. With a `folder` for the state of the training,
+    one that was killed goes on from there.
     """
     limit = evaluate(model, log, "validation").log_loss
 
@@ -109,20 +111,33 @@ def compress_full(
         "train", settings.batch_size, shuffle=True, seed=job.seed + 1
     )
     passes = compression.METHODS[job.policy.method].passes_to_wait
-    return compression.compress(
-        model,
-        train,
-        policy=job.policy,
-        plan=plan,
-        epochs=settings.epochs * settings.evaluations,
-        steps_per_epoch=settings.steps(log.num_rows("train")),
-        patience=max(settings.patience, passes * settings.evaluations),
-        monitor=quality,
-        verbose=verbose,
-        counts=table_counts(model, log),
-        folder=folder,
-        distill=job.distill,
-    )
+    choice: dict[str, Any] = {
+        "monitor": quality,
+        "patience": max(settings.patience, passes * settings.evaluations),
+    }
+    if job.distill:
+        valid = log.dataset("validation", settings.batch_size)
+        choice = {"validation_data": valid, "patience": settings.patience}
+    l2 = model.embedding_l2
+    model.embedding_l2 = 0.0 if job.distill else l2
+    try:
+        result = compression.compress(
+            model,
+            train,
+            policy=job.policy,
+            plan=plan,
+            epochs=settings.epochs * settings.evaluations,
+            steps_per_epoch=settings.steps(log.num_rows("train")),
+            verbose=verbose,
+            counts=table_counts(model, log),
+            folder=folder,
+            distill=job.distill,
+            **choice,
+        )
+    finally:
+        model.embedding_l2 = l2
+    result.model.embedding_l2 = l2
+    return result
 
 
 def train_target(

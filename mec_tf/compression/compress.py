@@ -39,6 +39,9 @@ from mec_tf.compression.train_tables import mark_train_steps, train_tables
 from mec_tf.layers.trained_rows import check_table
 from mec_tf.training.training_diverged import TrainingDiverged
 
+# Of the model's learning rate: its answers are near from the start.
+DISTILL_RATE = 0.1
+
 
 @dataclasses.dataclass(frozen=True)
 class CompressionResult:
@@ -141,11 +144,13 @@ def compress(
             process makes the same call, with the same seeds and batches, and
             gets the same result; several processes need Keras 2. Default
             None: one replica.
-        distill: whether tables learn what `model` answers, in place of the
-            labels of `train`. It keeps what the model knows where labels
-            would only be learned by heart; labels can teach more than the
-            model knows. Where nothing trains it changes nothing. Default
-            False.
+        distill: whether what `model` answers takes the place of the labels,
+            for training and, unless `monitor` is a function, for choosing the
+            best state: by default the one nearest to the answers. It keeps
+            what the model knows, where labels would only be learned by heart;
+            labels can teach more. The default optimizer then has a tenth of
+            the model's learning rate, where that is a number. Where nothing
+            trains it changes nothing. Default False.
 
     Raises:
         ValueError: if the model is not built or compiled, has no table, has
@@ -170,7 +175,15 @@ def compress(
     check_compiled(model)
     train = as_batches(train)
     tables, first, counts = _survey(model, train, counts, model_fn)
-    taught = answered(model, train) if distill else train
+    taught, judged = train, validation_data
+    if judged is not None:
+        judged = as_batches(judged)
+    if distill:
+        taught = answered(model, train)
+        if judged is not None and not callable(monitor):
+            judged = answered(model, judged)
+        if optimizer is None:
+            optimizer = optimizer_like(model, DISTILL_RATE)
     dense: tuple[DenseReport, ...] = ()
     if policy.dense is not None:
         if model_fn is not None:
@@ -227,7 +240,7 @@ def compress(
     for method in {id(m): m for m in methods.values()}.values():
         method.prepare(training)
     keep = KeepBest(
-        None if validation_data is None else as_batches(validation_data),
+        judged,
         monitor,
         patience,
         [table.path for table in chosen],

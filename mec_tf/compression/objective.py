@@ -1,5 +1,6 @@
 """The objective of a compiled model, given to a copy of it."""
 
+import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -57,17 +58,20 @@ def _fresh(metrics: Any) -> Any:
     return metrics
 
 
-def optimizer_like(source: tf.keras.Model) -> tf.keras.optimizers.Optimizer:
+def optimizer_like(
+    source: tf.keras.Model, rate: float = 1.0
+) -> tf.keras.optimizers.Optimizer:
     """A fresh optimizer of the model's kind; Adam and Adagrad become lazy.
 
     The lazy ones take the same steps for dense weights and leave rows that a
     batch does not touch alone, so that a step does not walk whole tables.
-    Where the model's has an option that they refuse, it is kept as it is.
+    Where the model's has an option that they refuse, it is kept as it is. A
+    learning rate that is a number is multiplied by `rate`.
     """
-    optimizer = getattr(source, "optimizer", None)
-    if optimizer is None:
-        return LazyAdam()
+    optimizer = getattr(source, "optimizer", None) or LazyAdam()
     config = optimizer.get_config()
+    if isinstance(config["learning_rate"], numbers.Real):
+        config["learning_rate"] *= rate
     lazy = LAZY.get(type(optimizer))
     if lazy is None or refused_options(config):
         return type(optimizer).from_config(config)

@@ -46,6 +46,14 @@ def test_optimizer_of_the_models_kind(optimizer, kind):
         assert getattr(made, name, 0) == getattr(optimizer, name, 0)
 
 
+def test_a_rate_that_is_a_number_is_slowed_down():
+    made = optimizer_like(make_model(ADAM(0.02)), 0.1)
+    np.testing.assert_allclose(made.learning_rate, 0.002, rtol=1e-6)
+    schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.02, 10, 0.9)
+    made = optimizer_like(make_model(tf.keras.optimizers.SGD(schedule)), 0.1)
+    np.testing.assert_allclose(made.learning_rate, 0.02, rtol=1e-6)
+
+
 def test_saved_untrained_models_load_their_optimizer(tmp_path, caplog):
     data = np.arange(40).reshape(20, 2), np.ones((20, 1))
     result = mec_tf.compress(
