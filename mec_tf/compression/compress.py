@@ -149,8 +149,9 @@ def compress(
             best state: by default the one nearest to the answers. It keeps
             what the model knows, where labels would only be learned by heart;
             labels can teach more. The default optimizer then has a tenth of
-            the model's learning rate, where that is a number. Where nothing
-            trains it changes nothing. Default False.
+            the model's learning rate, where that is a number and tables do
+            not start anew. Where nothing trains it changes nothing. Default
+            False.
 
     Raises:
         ValueError: if the model is not built or compiled, has no table, has
@@ -182,7 +183,7 @@ def compress(
         taught = answered(model, train)
         if judged is not None and not callable(monitor):
             judged = answered(model, judged)
-        if optimizer is None:
+        if optimizer is None and not policy.anew:
             optimizer = optimizer_like(model, DISTILL_RATE)
     dense: tuple[DenseReport, ...] = ()
     if policy.dense is not None:

@@ -285,7 +285,7 @@ def training(results: RunResults) -> Markup:
     score = results.report.get("score")
     charts = []
     for key, values in history.items():
-        name = f"validation {key}"
+        name = f"validation {key.removeprefix('val_')}"
         if score and key == score[0]:
             # The state before training may be a candidate too.
             values = [score[1], *values]

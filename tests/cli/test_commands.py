@@ -92,6 +92,19 @@ def test_compress_writes_everything(tmp_path, capsys):
         assert f"{report['ratio']:.1f}x" in printed
 
 
+def test_a_distilled_model_is_chosen_by_its_nearness_to_the_full_one(tmp_path):
+    log = write_log(tmp_path / "log.csv")
+    out = tmp_path / "out"
+    assert run(command(log, out, "--distill", "--epochs", "4")) == 0
+    report = json.loads((out / "report.json").read_text())
+    name, before, after = report["score"]
+    assert name == "val_loss" and 0 < after <= before
+    assert len(report["history"]["val_loss"]) <= 16
+    assert "validation loss" in (out / "report.html").read_text("utf-8")
+    model = tf.keras.models.load_model(out / "model.keras")
+    assert model.embedding_l2 == report["settings"]["embedding_l2"] > 0
+
+
 def fractional(table):
     table["c0"] = [7] * (len(table["c0"]) - 1) + [3.7]
     table["c0"][0] = 8
