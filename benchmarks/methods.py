@@ -115,8 +115,8 @@ POLICIES = {
 }
 # Trained on what the full model answers, not on labels.
 DISTILLED = {
-    f"{name}_distilled": policy
-    for name, policy in {"mec": _planned("mec"), **POLICIES}.items()
+    "mec_distilled": _planned("mec"),
+    "low_rank_whole_distilled": POLICIES["low_rank_whole"],
 }
 POLICIES |= DISTILLED
 
@@ -147,8 +147,7 @@ def cells(
         source = auxiliary if method.startswith("stage2") else ""
         if method == "full":
             continue
-        base = method.removesuffix("_distilled")
-        own_size = base in FIXED or base in low_precision.SCRATCH
+        own_size = method in FIXED or method in low_precision.SCRATCH
         for ratio in [1.0] if own_size else ratios:
             cell = dataclasses.replace(
                 made[0], method=method, target_ratio=ratio, auxiliary=source

@@ -1,8 +1,9 @@
 """The main job: a log in; a tuned model, and the same model compressed, out."""
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -10,7 +11,14 @@ import tensorflow as tf
 from mec_tf import compression
 from mec_tf.data import Log
 from mec_tf.models import BACKBONES
-from mec_tf.training import FitSettings, Scores, evaluate, fit, tune
+from mec_tf.training import (
+    FitSettings,
+    Scores,
+    TrainingDiverged,
+    evaluate,
+    fit,
+    tune,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,32 +103,20 @@ def compress_full(
     log-loss has risen over the full-precision model's: on some logs the AUC
     goes on rising while probabilities go wrong. A compressed model first loses
     AUC and may then pass the full one, so training waits for a better state
-    as many passes as the method asks for. One that learns the model's answers
-    (`job.distill`) is best where it is nearest to them; its rows have no L2,
-    which would draw them away. With a `folder` for the state of the training,
-    one that was killed goes on from there.
+    as many passes as the method asks for. With `job.distill` the best state is
+    the one nearest to the model's answers, and rows have no L2, which would
+    draw them away from what it knows.
+
+    With a `folder` for the state of the training, one that was killed goes on
+    from there.
     """
-    limit = evaluate(model, log, "validation").log_loss
-
-    def quality(compressed: tf.keras.Model) -> float:
-        scores = evaluate(compressed, log, "validation")
-        return scores.auc - max(0.0, scores.log_loss - limit)
-
+    choose = _nearest if job.distill else _highest_auc
+    choice = choose(job, model, log, settings)
     tf.keras.utils.set_random_seed(job.seed)
     train = log.dataset(
         "train", settings.batch_size, shuffle=True, seed=job.seed + 1
     )
-    passes = compression.METHODS[job.policy.method].passes_to_wait
-    choice: dict[str, Any] = {
-        "monitor": quality,
-        "patience": max(settings.patience, passes * settings.evaluations),
-    }
-    if job.distill:
-        valid = log.dataset("validation", settings.batch_size)
-        choice = {"validation_data": valid, "patience": settings.patience}
-    l2 = model.embedding_l2
-    model.embedding_l2 = 0.0 if job.distill else l2
-    try:
+    with _without_l2(model) if job.distill else contextlib.nullcontext():
         result = compression.compress(
             model,
             train,
@@ -134,10 +130,49 @@ def compress_full(
             distill=job.distill,
             **choice,
         )
+    result.model.embedding_l2 = model.embedding_l2
+    return result
+
+
+def _highest_auc(
+    job: RankingJob, model: tf.keras.Model, log: Log, settings: FitSettings
+) -> dict[str, Any]:
+    """How `compress` chooses the best state where labels train it."""
+    limit = evaluate(model, log, "validation").log_loss
+
+    def quality(compressed: tf.keras.Model) -> float:
+        scores = evaluate(compressed, log, "validation")
+        return scores.auc - max(0.0, scores.log_loss - limit)
+
+    passes = compression.METHODS[job.policy.method].passes_to_wait
+    return {
+        "monitor": quality,
+        "patience": max(settings.patience, passes * settings.evaluations),
+    }
+
+
+def _nearest(
+    job: RankingJob, model: tf.keras.Model, log: Log, settings: FitSettings
+) -> dict[str, Any]:
+    """How `compress` chooses the best state where answers train it."""
+    return {
+        "validation_data": log.dataset("validation", settings.batch_size),
+        "patience": settings.patience,
+    }
+
+
+@contextlib.contextmanager
+def _without_l2(model: tf.keras.Model) -> Iterator[None]:
+    """Copies of the model that are made meanwhile have no L2 of rows."""
+    l2, model.embedding_l2 = model.embedding_l2, 0.0
+    try:
+        yield
+    except TrainingDiverged as error:
+        if error.result is not None:
+            error.result.model.embedding_l2 = l2
+        raise
     finally:
         model.embedding_l2 = l2
-    result.model.embedding_l2 = l2
-    return result
 
 
 def train_target(

@@ -103,7 +103,10 @@ def run_job(
             "bytes": result.report.bytes_after,
             "bytes_on_disk": exported.bytes_on_disk,
         },
-        "settings": dataclasses.asdict(settings),
+        "settings": {
+            **dataclasses.asdict(settings),
+            "distill": job.distill,
+        },
         "tables": result.report.to_dict()["tables"],
         "dense": result.report.to_dict()["dense"],
         "curve": [],

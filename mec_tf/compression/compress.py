@@ -15,7 +15,7 @@ from mec_tf.compression import counting
 from mec_tf.compression.batches import as_batches, first_not_finite
 from mec_tf.compression.commitment import matched_commitment, set_commitment
 from mec_tf.compression.dense_report import DenseReport
-from mec_tf.compression.distill import answered
+from mec_tf.compression.distill import Answers
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.keras_versions import check_keras
 from mec_tf.compression.low_rank import low_rank_dense
@@ -148,16 +148,16 @@ def compress(
             for training and, unless `monitor` is a function, for choosing the
             best state: by default the one nearest to the answers. It keeps
             what the model knows, where labels would only be learned by heart;
-            labels can teach more. The default optimizer then has a tenth of
-            the model's learning rate, where that is a number and tables do
-            not start anew. Where nothing trains it changes nothing. Default
-            False.
+            labels can teach more. Metrics compare with answers, too; losses
+            that the model adds by itself, L2 say, stay. Without `optimizer`
+            the learning rate is a tenth of the model's, where that is a
+            number and tables do not start anew. Default False.
 
     Raises:
         ValueError: if the model is not built or compiled, has no table, has
             NaN in one, cannot be copied, the budget cannot be met, the
             plan is of another model, the method or `folder` does not go
-            with `strategy`, or `distill` with the loss or the labels.
+            with `strategy`, or `distill` with `monitor`, loss or labels.
         TrainingDiverged: if the loss became NaN, infinite or exploded, or
             codes collapsed (see `mec_tf.training.StopOnDivergence`). Its
             `result` is the `CompressionResult` of the best state before.
@@ -175,14 +175,16 @@ def compress(
     check_keras(model)
     check_compiled(model)
     train = as_batches(train)
+    valid = None if validation_data is None else as_batches(validation_data)
+    answers = Answers(model, monitor) if distill else None
     tables, first, counts = _survey(model, train, counts, model_fn)
-    taught, judged = train, validation_data
-    if judged is not None:
-        judged = as_batches(judged)
-    if distill:
-        taught = answered(model, train)
-        if judged is not None and not callable(monitor):
-            judged = answered(model, judged)
+    label: Callable[[tf.data.Dataset], tf.data.Dataset] = as_batches
+    if answers is not None:
+        label = answers.label
+        answers.check("train", train)
+        if valid is not None and not callable(monitor):
+            answers.check("validation_data", valid)
+            valid = label(valid)
         if optimizer is None and not policy.anew:
             optimizer = optimizer_like(model, DISTILL_RATE)
     dense: tuple[DenseReport, ...] = ()
@@ -221,7 +223,7 @@ def compress(
     measured = commitment is None and epochs and not policy.anew
     if measured and strategy is not None:  # what is measured is of one replica
         commitment = matched_commitment(
-            model, start(optimizer, fresh=True), taught
+            model, start(optimizer, fresh=True), label(train)
         )
     drawn = None
     if policy.anew and strategy is not None:  # it would draw other values
@@ -232,7 +234,7 @@ def compress(
         training.set_weights(drawn)
         del drawn  # as large as the tables
     if measured and strategy is None:
-        commitment = matched_commitment(model, training, taught)
+        commitment = matched_commitment(model, training, label(train))
     if measured and commitment is not None:
         set_commitment(training, commitment)
     mark_train_steps(
@@ -241,13 +243,13 @@ def compress(
     for method in {id(m): m for m in methods.values()}.values():
         method.prepare(training)
     keep = KeepBest(
-        judged,
+        valid,
         monitor,
         patience,
         [table.path for table in chosen],
         skip_start=policy.anew,
         path=None if folder is None else pathlib.Path(folder) / "state.npz",
-        plan=str(planned),
+        plan=f"{planned}{' by its answers' if distill else ''}",
     )
     keep.set_model(training)
     if folder is not None:
@@ -256,7 +258,14 @@ def compress(
     lost = None
     try:
         history = train_tables(
-            training, taught, epochs, steps_per_epoch, keep, callbacks, verbose
+            training,
+            train,
+            epochs,
+            steps_per_epoch,
+            keep,
+            callbacks,
+            verbose,
+            label,
         )
     except TrainingDiverged as error:
         place = first_not_finite(train)

@@ -1,8 +1,11 @@
 """What a trained model answers, for a smaller one to learn from."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
+
+from mec_tf.compression.selection import minimized
 
 _OF_CLASSES = (
     tf.keras.losses.CategoricalCrossentropy,
@@ -10,102 +13,165 @@ _OF_CLASSES = (
 )
 
 
-def answered(
-    model: tf.keras.Model, batches: tf.data.Dataset
-) -> tf.data.Dataset:
-    """The batches, with what a model answers in place of their labels.
+class Answers:
+    """A model's answers, as labels.
 
-    Answers are what its loss compares with labels: probabilities, where the
+    They are what its loss compares labels with: probabilities, where the
     model gives logits and the loss has `from_logits`. They are worked out as
     batches come, on the model's device, and not kept.
 
     Args:
-        model: compiled with one loss for all outputs, or one for each, in
-            the structure of its outputs.
-        batches: of `(x, y)` or `(x, y, weights)`.
-
-    Returns:
-        Batches of the same structure; labels have the answers' dtype.
+        model: compiled with one Keras loss for all outputs, or one for each.
+        monitor: what is to be monitored, as of `compress`.
 
     Raises:
-        ValueError: if the model has no compiled loss, batches no labels, or
-            labels or losses another structure or size than the answers.
+        ValueError: if the model has no compiled loss, or one that does not
+            say whether it takes logits, or `monitor` wants true labels.
 
     Reference:
         "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531), at
         temperature 1 and with no weight on the labels.
     """
-    losses = model._compile_config.config["loss"]
-    if losses is None:
-        raise ValueError(
-            "`distill` needs a model with a loss given to `compile`: answers "
-            "take the place of its labels. Received a model without one."
-        )
-    batch = next(iter(batches))
-    if not isinstance(batch, tuple) or len(batch) < 2:
-        raise ValueError(
-            "`distill` needs batches of (x, y), whose labels the answers "
-            f"stand in for. Received: {batches.element_spec}"
+
+    def __init__(
+        self,
+        model: tf.keras.Model,
+        monitor: str | Callable[[tf.keras.Model], float] = "val_loss",
+    ):
+        if not callable(monitor) and not minimized(monitor):
+            raise ValueError(
+                "`monitor` must be a loss, an error or a function with "
+                "`distill`: AUC and the like want true labels. "
+                f"Received: monitor={monitor!r}"
+            )
+        self.model = model
+        self.losses = model._compile_config.config["loss"]
+        if self.losses is None:
+            raise ValueError(
+                "`distill` needs a model with a loss given to `compile`: "
+                "answers take the place of its labels. Received a model "
+                "without one."
+            )
+        for loss in tf.nest.flatten(self.losses):
+            _check_loss(loss)
+        self._call = tf.function(
+            lambda x: model(x, training=False), reduce_retracing=True
         )
 
-    @tf.function(reduce_retracing=True)
-    def answer(x: Any) -> Any:
-        return _as_labels(losses, model(x, training=False))
+    def check(self, name: str, batches: tf.data.Dataset) -> None:
+        """Checks that answers can stand in for the labels of batches.
 
-    answers = answer(batch[0])
-    if _sizes(answers) != _sizes(batch[1]):
-        raise ValueError(
-            "`distill` needs labels of the structure and size of what the "
-            f"model answers (one-hot for classes): {_shapes(answers)}. "
-            f"Received: {_shapes(batch[1])}"
-        )
-    dtypes = [value.dtype for value in tf.nest.flatten(answers)]
+        Args:
+            name: of the argument that they came by.
+            batches: of `(x, y)` or `(x, y, weights)`.
 
-    def relabel(x: Any, y: Any, *weights: Any) -> tuple:
-        def call(*flat: tf.Tensor) -> list[tf.Tensor]:
-            return tf.nest.flatten(
-                answer(tf.nest.pack_sequence_as(x, flat, True))
+        Raises:
+            ValueError: if there is no batch or label, or the labels are not
+                as many or as large as the answers.
+        """
+        batch = next(iter(batches), None)
+        if not isinstance(batch, tuple) or len(batch) < 2:
+            raise ValueError(
+                f"`{name}` must hold batches of (x, y) with `distill`: "
+                "answers take the place of labels. Received: "
+                f"{'no data' if batch is None else batches.element_spec}"
+            )
+        answers = self._answers(batch[0])
+        labels = self._in_order(batch[1])
+        if _sizes(answers) != _sizes(labels):
+            raise ValueError(
+                f"`{name}` must hold labels of the size of what the model "
+                "answers with `distill` (one-hot for classes): "
+                f"{[tuple(a.shape) for a in answers]}. Received: "
+                f"{[tuple(y.shape) for y in labels]}"
             )
 
-        # Out of the data's graph, which knows no variables of accelerators.
-        values = tf.py_function(call, tf.nest.flatten(x, True), dtypes)
-        labels = [
-            tf.ensure_shape(tf.reshape(value, tf.shape(label)), label.shape)
-            for value, label in zip(values, tf.nest.flatten(y), strict=True)
-        ]
-        return (x, tf.nest.pack_sequence_as(y, labels), *weights)
+    def label(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """The batches, with answers in place of their labels.
 
-    return batches.map(relabel).prefetch(tf.data.AUTOTUNE)
+        Labels are float32; features and weights stay.
+        """
+
+        def relabel(x: Any, y: Any, *weights: Any) -> tuple:
+            def call(*flat: tf.Tensor) -> list[tf.Tensor]:
+                return self._answers(tf.nest.pack_sequence_as(x, flat, True))
+
+            # Out of the data's graph, which knows no variables of a device.
+            wanted = self._in_order(y)
+            answers = tf.py_function(
+                call, tf.nest.flatten(x, True), [tf.float32] * len(wanted)
+            )
+            labels = [
+                tf.ensure_shape(
+                    tf.reshape(answer, tf.shape(label)), label.shape
+                )
+                for answer, label in zip(answers, wanted, strict=True)
+            ]
+            if isinstance(y, Mapping):
+                names = self._names(y)
+                named = dict(zip(names, labels, strict=True))
+                return (x, {name: named[name] for name in y}, *weights)
+            return (x, tf.nest.pack_sequence_as(y, labels), *weights)
+
+        return batches.map(relabel).prefetch(tf.data.AUTOTUNE)
+
+    def _answers(self, x: Any) -> list[tf.Tensor]:
+        """Answers to a batch, in the order of the outputs."""
+        outputs = self._call(x)
+        names = getattr(self.model, "output_names", None) or []
+        if isinstance(outputs, Mapping):
+            names = sorted(outputs)
+        outputs = tf.nest.flatten(outputs)
+        losses = self.losses
+        if isinstance(losses, Mapping) and set(losses) <= set(names):
+            losses = [losses.get(name) for name in names]
+        elif not tf.nest.is_nested(losses):
+            losses = [losses] * len(outputs)
+        if isinstance(losses, Mapping) or len(losses) != len(outputs):
+            raise ValueError(
+                "`distill` needs a model with one loss, or one for each "
+                f"output. Received losses {losses} for {len(outputs)} "
+                f"outputs, {', '.join(names)}"
+            )
+        return [_as_label(*pair) for pair in zip(losses, outputs, strict=True)]
+
+    def _in_order(self, labels: Any) -> list[Any]:
+        """Labels in the order of the outputs."""
+        if isinstance(labels, Mapping):
+            return [labels[name] for name in self._names(labels)]
+        return tf.nest.flatten(labels)
+
+    def _names(self, labels: Mapping[str, Any]) -> list[str]:
+        """Keys of named labels, in the order of the outputs."""
+        names = list(getattr(self.model, "output_names", None) or [])
+        return names if set(names) == set(labels) else sorted(labels)
 
 
-def _as_labels(losses: Any, outputs: Any) -> Any:
-    """Outputs of a model as its losses want labels."""
-    if not tf.nest.is_nested(losses):
-        return tf.nest.map_structure(
-            lambda output: _as_label(losses, output), outputs
-        )
-    try:
-        return tf.nest.map_structure(_as_label, losses, outputs)
-    except (TypeError, ValueError) as error:
+def _check_loss(loss: Any) -> None:
+    """Raises ValueError unless the loss says whether it takes logits."""
+    if loss is None or isinstance(loss, str):
+        return
+    name = getattr(loss, "__name__", type(loss).__name__)
+    of_keras = getattr(tf.keras.losses, name, None) in (loss, type(loss))
+    config = loss.get_config() if hasattr(loss, "get_config") else {}
+    if not of_keras and "from_logits" not in config:
         raise ValueError(
-            "`distill` needs a model with one loss, or losses in the "
-            f"structure of its outputs. Received: {error}"
-        ) from None
+            "`distill` needs a loss of Keras, or one with `from_logits` in "
+            "its configuration: answers must be what it compares labels "
+            f"with. Received: {name}"
+        )
 
 
 def _as_label(loss: Any, output: tf.Tensor) -> tf.Tensor:
     """An output of a model as its loss wants a label."""
     config = loss.get_config() if hasattr(loss, "get_config") else {}
+    output = tf.cast(output, tf.float32)
     if not config.get("from_logits"):
         return output
     if isinstance(loss, _OF_CLASSES):
-        return tf.nn.softmax(output)
+        return tf.nn.softmax(output, axis=config.get("axis", -1))
     return tf.sigmoid(output)
 
 
-def _shapes(values: Any) -> Any:
-    return tf.nest.map_structure(lambda value: tuple(value.shape), values)
-
-
-def _sizes(values: Any) -> Any:
-    return tf.nest.map_structure(lambda value: int(tf.size(value)), values)
+def _sizes(tensors: list[tf.Tensor]) -> list[int]:
+    return [int(tf.size(tensor)) for tensor in tensors]

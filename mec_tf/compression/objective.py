@@ -70,8 +70,10 @@ def optimizer_like(
     """
     optimizer = getattr(source, "optimizer", None) or LazyAdam()
     config = optimizer.get_config()
-    if isinstance(config["learning_rate"], numbers.Real):
-        config["learning_rate"] *= rate
+    # Under mixed precision one that scales the loss is around it.
+    inner = config.get("inner_optimizer", {}).get("config", config)
+    if isinstance(inner.get("learning_rate"), numbers.Real):
+        inner["learning_rate"] *= rate
     lazy = LAZY.get(type(optimizer))
     if lazy is None or refused_options(config):
         return type(optimizer).from_config(config)

@@ -19,6 +19,11 @@ MINIMIZED = (
 )  # fmt: skip
 
 
+def minimized(monitor: str) -> bool:
+    """Whether smaller values of what is monitored are better."""
+    return any(word in monitor for word in MINIMIZED)
+
+
 class KeepBest(tf.keras.callbacks.Callback):
     """Scores the model before training and after each epoch.
 
@@ -90,8 +95,8 @@ class KeepBest(tf.keras.callbacks.Callback):
         if progress["plan"] != self.plan:
             raise ArtifactError(
                 str(self.path),
-                "is the state of a compression to other tables. Delete it to "
-                "train from the start",
+                "is the state of another compression. Delete it to train from "
+                "the start",
             )
         self.epoch, self.done = progress["epoch"], progress["done"]
         self._waited = progress["waited"]
@@ -194,9 +199,7 @@ class KeepBest(tf.keras.callbacks.Callback):
         save_state(self.path, self.model, progress, [*arrays, *dense])
 
     def _sign(self) -> float:
-        lower = isinstance(self.monitor, str) and any(
-            word in self.monitor for word in MINIMIZED
-        )
+        lower = isinstance(self.monitor, str) and minimized(self.monitor)
         return -1.0 if lower else 1.0
 
     def _score(self) -> float:

@@ -1,6 +1,6 @@
 """The training that `compress` does."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,11 @@ def train_tables(
     keep: KeepBest,
     callbacks: Iterable[tf.keras.callbacks.Callback],
     verbose: str | int,
+    label: Callable[[tf.data.Dataset], tf.data.Dataset],
 ) -> dict[str, list[float]]:
     """Trains from where `keep` is, and leaves the best state in it.
+
+    `label` gives the batches that are still to come other labels.
 
     Returns:
         Keras logs.
@@ -59,7 +62,7 @@ def train_tables(
             train = train.repeat()
         train = train.skip(keep.epoch * steps_per_epoch)
     history = model.fit(
-        train,
+        label(train),
         epochs=epochs,
         initial_epoch=keep.epoch,
         steps_per_epoch=steps_per_epoch,

@@ -285,8 +285,9 @@ def training(results: RunResults) -> Markup:
     score = results.report.get("score")
     charts = []
     for key, values in history.items():
-        name = f"validation {key.removeprefix('val_')}"
+        name, kept = f"validation {key.removeprefix('val_')}", None
         if score and key == score[0]:
+            kept = score[2]
             # The state before training may be a candidate too.
             values = [score[1], *values]
         elif key == "loss":
@@ -294,17 +295,22 @@ def training(results: RunResults) -> Markup:
         else:
             continue
         first = 1 + len(history[key]) - len(values)
-        charts.append(_course(name, values, first, key != "loss"))
+        charts.append(_course(name, values, first, kept))
     if not any(charts):
         return Markup()
+    meaning = (
+        "The score is validation AUC, less what log-loss has risen above "
+        "full precision's."
+    )
+    if results.report["settings"].get("distill"):
+        meaning = (
+            "Labels are what the full-precision model answers; the state "
+            "nearest to them on validation data is the best."
+        )
     return section(
         "Training while compressing",
         element("div", *charts, class_="pair"),
-        note(
-            "The score is validation AUC, less what log-loss has risen above "
-            "full precision's. The best state is kept; 0 is before any "
-            "training."
-        ),
+        note(f"{meaning} The best state is kept; 0 is before any training."),
     )
 
 
@@ -372,9 +378,12 @@ def _usage_of(name: str, part: CodeUsage, parts: int) -> Markup:
 
 
 def _course(
-    name: str, values: Sequence[float], first: int, scored: bool
+    name: str, values: Sequence[float], first: int, kept: float | None
 ) -> Markup:
-    """A chart of one value over the evaluations, numbered from `first`."""
+    """A chart of one value over the evaluations, numbered from `first`.
+
+    The point that was `kept` is marked, or the last one.
+    """
     points = [
         (float(place), value)
         for place, value in enumerate(values, first)
@@ -382,11 +391,13 @@ def _course(
     ]
     if not points:
         return Markup()
-    x, y = max(points, key=lambda p: p[1]) if scored else points[-1]
+    x, y = points[-1]
+    if kept is not None:
+        x, y = min(points, key=lambda point: abs(point[1] - kept))
     return chart(
         counting_axis(first + len(values) - 1),
         linear_axis([value for _, value in points]),
-        [Mark(x, y, f"{y:.4f}" + (" kept" if scored else ""), "small")],
+        [Mark(x, y, f"{y:.4f}" + ("" if kept is None else " kept"), "small")],
         points,
         about=f"{name} after each evaluation, from {points[0][1]:.4f} to "
         f"{points[-1][1]:.4f}",

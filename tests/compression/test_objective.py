@@ -52,6 +52,13 @@ def test_a_rate_that_is_a_number_is_slowed_down():
     schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.02, 10, 0.9)
     made = optimizer_like(make_model(tf.keras.optimizers.SGD(schedule)), 0.1)
     np.testing.assert_allclose(made.learning_rate, 0.02, rtol=1e-6)
+    # Keras puts one around the optimizer under mixed precision.
+    scaled = tf.keras.mixed_precision.LossScaleOptimizer(ADAM(0.02))
+    for rate in (1.0, 0.1):
+        made = optimizer_like(make_model(scaled), rate)
+        np.testing.assert_allclose(
+            made.inner_optimizer.learning_rate, 0.02 * rate, rtol=1e-6
+        )
 
 
 def test_saved_untrained_models_load_their_optimizer(tmp_path, caplog):
