@@ -27,7 +27,8 @@ def mec(runner: Runner, cell: Cell) -> dict[str, Any]:
 def other(runner: Runner, cell: Cell) -> dict[str, Any]:
     """Another method of `compress`, on the tuned full-precision model."""
     policy = dataclasses.replace(POLICIES[cell.method](cell), seed=cell.seed)
-    result = runner.compress(cell, policy, cell.method in DISTILLED)
+    distill = cell.method == "mec_distilled"
+    result = runner.compress(cell, policy, distill)
     return _compressed_scores(runner, cell, result)
 
 
@@ -112,13 +113,8 @@ POLICIES = {
     "low_rank_all": _planned("low_rank", dense=LOW_RANK_DENSE),
     "low_rank_whole": _planned("low_rank", dense=LOW_RANK_WHOLE),
     "mec_dense": _planned("mec", dense=LOW_RANK_DENSE),
+    "mec_distilled": _planned("mec"),  # learns the full model's answers
 }
-# Trained on what the full model answers, not on labels.
-DISTILLED = {
-    "mec_distilled": _planned("mec"),
-    "low_rank_whole_distilled": POLICIES["low_rank_whole"],
-}
-POLICIES |= DISTILLED
 
 METHODS = {
     "full": full,
