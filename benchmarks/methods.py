@@ -68,10 +68,15 @@ def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
     """MEC's stage 2: a fresh model on codes that another one learned.
 
     The auxiliary model learns them in its own `mec` row of the same data set,
-    ratio and seed. "stage2_tuned" lets the codebooks learn on.
+    ratio and seed. "stage2_tuned" lets the codebooks learn on;
+    "stage2_distilled" learns what the auxiliary model answers at full
+    precision.
     """
     codes = _auxiliary_codes(runner, cell)
     settings = full_settings(runner, cell)
+    teacher = None
+    if cell.method == "stage2_distilled":
+        teacher = runner.full(_auxiliary(cell)).model
     started = time.monotonic()
     model, valid = pipeline.train_target(
         runner.job(cell, settings),
@@ -80,6 +85,7 @@ def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
         settings,
         runner.folder(cell),
         trainable_codebooks=cell.method == "stage2_tuned",
+        teacher=teacher,
         verbose=0,
     )
     trained = Trained(model, valid.auc, settings, since(started))
@@ -123,6 +129,7 @@ METHODS = {
     "quotient_remainder": hashing,
     "stage2": stage2,
     "stage2_tuned": stage2,
+    "stage2_distilled": stage2,
     **dict.fromkeys(POLICIES, other),
     **dict.fromkeys(low_precision.SCRATCH, low_precision.measure),
 }
@@ -181,10 +188,15 @@ def _compressed(runner: Runner, cell: Cell) -> Any:
     return result
 
 
-def _auxiliary_codes(runner: Runner, cell: Cell) -> Any:
-    source = dataclasses.replace(
+def _auxiliary(cell: Cell) -> Cell:
+    """The cell that learns the codes of a stage 2."""
+    return dataclasses.replace(
         cell, backbone=cell.auxiliary, method="mec", auxiliary=""
     )
+
+
+def _auxiliary_codes(runner: Runner, cell: Cell) -> Any:
+    source = _auxiliary(cell)
     run(runner, source.full)
     run(runner, source)
     path = _codes_path(runner, source)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -183,6 +184,7 @@ def train_target(
     folder: str | pathlib.Path,
     *,
     trainable_codebooks: bool = False,
+    teacher: tf.keras.Model | None = None,
     verbose: str | int = "auto",
 ) -> tuple[tf.keras.Model, Scores]:
     """Trains a model on tables that another model learned (MEC's stage 2).
@@ -195,6 +197,9 @@ def train_target(
         settings: how to train.
         folder: where the state of the training lives, as of `fit`.
         trainable_codebooks: whether the codebooks learn too.
+        teacher: the model that taught the codes. What it answers takes the
+            place of the labels in training: the codes know those of rare
+            rows' examples. Default: train on the labels.
         verbose: as in Keras.
 
     Returns:
@@ -210,7 +215,13 @@ def train_target(
             trainable_codebooks=trainable_codebooks,
         )
 
-    return fit(make, log, settings, folder, seed=job.seed, verbose=verbose)
+    relabel = None
+    if teacher is not None:
+        relabel = functools.partial(compression.with_answers, teacher)
+    return fit(
+        make, log, settings, folder,
+        relabel=relabel, seed=job.seed, verbose=verbose,
+    )  # fmt: skip
 
 
 def train_hashed(

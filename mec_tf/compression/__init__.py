@@ -7,6 +7,7 @@ from mec_tf.compression.count_files import count_files
 from mec_tf.compression.counting import full_bytes, layer_bytes, model_bytes
 from mec_tf.compression.dense_report import DenseReport
 from mec_tf.compression.dense_statistics import dense_layers, dense_statistics
+from mec_tf.compression.distill import with_answers
 from mec_tf.compression.drift import DriftReport, TierDrift, drift_report
 from mec_tf.compression.embedding_codes import EmbeddingCodes
 from mec_tf.compression.encode_ranges import encode_ranges
@@ -92,4 +93,5 @@ __all__ = [
     "plan",
     "read_table",
     "table_losses",
+    "with_answers",
 ]

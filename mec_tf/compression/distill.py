@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mec_tf.compression.batches import as_batches
 from mec_tf.compression.selection import minimized
 
 _OF_CLASSES = (
@@ -48,9 +49,9 @@ class Answers:
         self.losses = model._compile_config.config["loss"]
         if self.losses is None:
             raise ValueError(
-                "`distill` needs a model with a loss given to `compile`: "
-                "answers take the place of its labels. Received a model "
-                "without one."
+                "`model` must have a loss, given to `compile`: what it "
+                "answers takes the place of labels. Received a model without "
+                "one."
             )
         for loss in tf.nest.flatten(self.losses):
             _check_loss(loss)
@@ -72,8 +73,8 @@ class Answers:
         batch = next(iter(batches), None)
         if not isinstance(batch, tuple) or len(batch) < 2:
             raise ValueError(
-                f"`{name}` must hold batches of (x, y) with `distill`: "
-                "answers take the place of labels. Received: "
+                f"`{name}` must hold batches of (x, y): answers take the "
+                "place of labels. Received: "
                 f"{'no data' if batch is None else batches.element_spec}"
             )
         answers = self._answers(batch[0])
@@ -81,7 +82,7 @@ class Answers:
         if _sizes(answers) != _sizes(labels):
             raise ValueError(
                 f"`{name}` must hold labels of the size of what the model "
-                "answers with `distill` (one-hot for classes): "
+                "answers, which takes their place (one-hot for classes): "
                 f"{[tuple(a.shape) for a in answers]}. Received: "
                 f"{[tuple(y.shape) for y in labels]}"
             )
@@ -129,9 +130,9 @@ class Answers:
             losses = [losses] * len(outputs)
         if isinstance(losses, Mapping) or len(losses) != len(outputs):
             raise ValueError(
-                "`distill` needs a model with one loss, or one for each "
-                f"output. Received losses {losses} for {len(outputs)} "
-                f"outputs, {', '.join(names)}"
+                "`model` must have one loss, or one for each output, for its "
+                f"answers to take the place of labels. Received losses "
+                f"{losses} for {len(outputs)} outputs, {', '.join(names)}"
             )
         return [_as_label(*pair) for pair in zip(losses, outputs, strict=True)]
 
@@ -147,6 +148,43 @@ class Answers:
         return names if set(names) == set(labels) else sorted(labels)
 
 
+def with_answers(model: tf.keras.Model, train: Any) -> tf.data.Dataset:
+    """Batches whose labels are what a model answers.
+
+    For a model on codes that were learned on the same examples
+    (`apply_codes`): codes of rare rows know those examples' labels, and a
+    model that trains on the labels trusts them too much. What the model that
+    taught the codes answers does not give them away.
+
+    Args:
+        model: built, and compiled with a Keras loss, which says whether it
+            gives logits.
+        train: batches of `(x, y)` or `(x, y, weights)`, a `tf.data.Dataset`
+            as `fit` takes it, or a tuple of arrays.
+
+    Returns:
+        The same batches, with float32 answers (probabilities, not logits) in
+        place of `y`.
+
+    Raises:
+        ValueError: if the model has no compiled loss, or one that does not
+            say whether it takes logits; or there is no batch, or its labels
+            are not of the size of the answers.
+
+    Example:
+        >>> target = mec_tf.apply_codes(target, result.codes, train)
+        >>> target.compile("adam", "binary_crossentropy")
+        >>> target.fit(mec_tf.compression.with_answers(model, train))
+
+    Reference:
+        "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
+    """
+    batches = as_batches(train)
+    answers = Answers(model)
+    answers.check("train", batches)
+    return answers.label(batches)
+
+
 def _check_loss(loss: Any) -> None:
     """Raises ValueError unless the loss says whether it takes logits."""
     if loss is None or isinstance(loss, str):
@@ -156,9 +194,9 @@ def _check_loss(loss: Any) -> None:
     config = loss.get_config() if hasattr(loss, "get_config") else {}
     if not of_keras and "from_logits" not in config:
         raise ValueError(
-            "`distill` needs a loss of Keras, or one with `from_logits` in "
-            "its configuration: answers must be what it compares labels "
-            f"with. Received: {name}"
+            "`model` must have a loss of Keras, or one with `from_logits` in "
+            "its configuration: answers that take the place of labels must "
+            f"be what it compares labels with. Received: {name}"
         )
 
 

@@ -155,6 +155,7 @@ def fit(
     folder: str | pathlib.Path,
     *,
     optimizer: Callable[..., tf.keras.optimizers.Optimizer] = LazyAdam,
+    relabel: Callable[[tf.data.Dataset], tf.data.Dataset] | None = None,
     seed: int = 0,
     verbose: str | int = "auto",
 ) -> tuple[tf.keras.Model, Scores]:
@@ -167,6 +168,7 @@ def fit(
         folder: where the state of the training lives. One that was killed
             goes on from there; one that is done is only loaded.
         optimizer: makes one from a learning rate. Default `LazyAdam`.
+        relabel: gives training batches other labels. Default: the log's.
         seed: of initial weights and batch order.
         verbose: as in Keras.
 
@@ -193,6 +195,8 @@ def fit(
         train = log.dataset(
             "train", settings.batch_size, shuffle=True, seed=seed
         )
+        if relabel is not None:
+            train = relabel(train)
         steps = settings.steps(log.num_rows("train"))
         try:
             model.fit(

@@ -270,3 +270,32 @@ def test_train_target_trains_and_resumes(tmp_path):
     np.testing.assert_array_equal(
         table(np.arange(9)), codes.vectors("user", np.arange(9))[:, :8]
     )
+
+
+def test_a_target_may_learn_what_the_teacher_of_the_codes_answers(tmp_path):
+    ids, label = examples(3000)
+    schema = Schema("label", tuple(ROWS), ())
+    settings = FitSettings(0.02, 0.0, 64, epochs=1, evaluations=2, patience=2)
+    small = {"embedding_dim": 8, "hidden_units": (8,)}
+    job = pipeline.RankingJob("deepfm", small, settings)
+
+    def log(label):
+        columns = {**ids, "label": label[:, 0]}
+        return Log.from_columns("small", schema, columns, np.arange(3000) % 3)
+
+    full, *_ = pipeline.train_full(job, log(label), tmp_path, verbose=0)
+    codes = mec_tf.EmbeddingCodes.from_model(
+        full, pipeline.table_counts(full, log(label))
+    )
+    mistaught = label.copy()
+    mistaught[np.arange(3000) % 3 == 0] = 1 - label[np.arange(3000) % 3 == 0]
+    aucs = [
+        pipeline.train_target(
+            job, log(labels), codes, settings, tmp_path / name,
+            teacher=teacher, verbose=0,
+        )[1].auc
+        for name, labels, teacher in (
+            ("answers", mistaught, full), ("labels", mistaught, None),
+        )
+    ]  # fmt: skip
+    assert aucs[0] > 0.6 > 0.55 > aucs[1]

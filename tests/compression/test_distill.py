@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import mec_tf
-from mec_tf.compression import DenseSettings
+from mec_tf.compression import DenseSettings, with_answers
 from mec_tf.compression.distill import Answers
 from tests.compression.test_compress import (
     Plain,
@@ -48,6 +48,17 @@ def test_labels_become_the_probabilities_that_the_model_answers(trained):
     for features, labels in batches:
         expected = tf.sigmoid(trained(features, training=False))
         np.testing.assert_allclose(labels, expected, atol=1e-6)
+
+
+def test_anyone_may_have_answers_in_place_of_labels(trained):
+    batches = with_answers(trained, flipped())
+    for (x, answers), (same, _) in zip(batches, dataset(), strict=True):
+        np.testing.assert_array_equal(x["user"], same["user"])
+        np.testing.assert_allclose(answers, tf.sigmoid(trained(x)), atol=1e-6)
+    of_arrays = with_answers(trained, examples(size=50, seed=0))
+    assert [len(answers) for _, answers in of_arrays] == [50]
+    with pytest.raises(ValueError, match="^`train` must hold batches of .x, y"):
+        with_answers(trained, dataset().map(lambda x, y: x))
 
 
 def test_classes_are_told_by_softmax_and_values_as_they_are():
@@ -219,7 +230,7 @@ def test_a_model_without_a_loss_is_told():
     model = Plain()
     model.compile("adam")
     model({"user": tf.constant([1, 2])})
-    with pytest.raises(ValueError, match="^`distill` needs a model with a lo"):
+    with pytest.raises(ValueError, match="^`model` must have a loss, given"):
         mec_tf.compress(model, dataset(), distill=True)
 
 
@@ -229,7 +240,7 @@ def test_metrics_that_want_true_labels_are_no_monitor(trained):
 
 
 def test_a_loss_that_does_not_tell_of_logits_is_refused():
-    with pytest.raises(ValueError, match="^`distill` needs a loss of Keras"):
+    with pytest.raises(ValueError, match="^`model` must have a loss of Keras"):
         Answers(compiled(lambda y, p: tf.square(y - p)))
 
 
@@ -254,5 +265,5 @@ def test_losses_of_other_outputs_are_told():
     layers = [tf.keras.layers.Dense(1, name=name) for name in "ab"]
     model = tf.keras.Model(inputs, [layer(inputs) for layer in layers])
     model.compile("sgd", {"a": "mse", "c": "mse"})
-    with pytest.raises(ValueError, match="^`distill` needs .* each output"):
+    with pytest.raises(ValueError, match="^`model` must .* each output"):
         Answers(model).check("train", one_batch(tf.ones((4, 3)), (1, 2)))
