@@ -39,8 +39,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("mec_tf")
 
-# The child has no child of its own.
-collect_ignore = [_JUDGE] if KERAS_2 else []
+# The child has no child of its own, and what holds no Keras is tested once.
+collect_ignore = [_JUDGE, "data", "files", "quantizers"] if KERAS_2 else []
 
 
 def pytest_configure(config):
