@@ -7,11 +7,16 @@ import shutil
 import time
 from typing import Any
 
+import tensorflow as tf
+
 import mec_tf
 from benchmarks import low_precision
 from benchmarks.runner import Cell, Runner, Trained, since
 from mec_tf import compression, pipeline
 from mec_tf.training import FitSettings, evaluate
+
+# What stage 1 leaves for stage 2.
+CODES, MODEL = "codes.safetensors", "model.keras"
 
 
 def full(runner: Runner, cell: Cell) -> dict[str, Any]:
@@ -69,14 +74,14 @@ def stage2(runner: Runner, cell: Cell) -> dict[str, Any]:
 
     The auxiliary model learns them in its own `mec` row of the same data set,
     ratio and seed. "stage2_tuned" lets the codebooks learn on;
-    "stage2_distilled" learns what the auxiliary model answers at full
-    precision.
+    "stage2_distilled" learns what the compressed auxiliary model answers.
     """
-    codes = _auxiliary_codes(runner, cell)
+    auxiliary = _auxiliary(runner, cell)
+    codes = mec_tf.EmbeddingCodes.load(auxiliary / CODES)
     settings = full_settings(runner, cell)
     teacher = None
     if cell.method == "stage2_distilled":
-        teacher = runner.full(_auxiliary(cell)).model
+        teacher = tf.keras.models.load_model(auxiliary / MODEL)
     started = time.monotonic()
     model, valid = pipeline.train_target(
         runner.job(cell, settings),
@@ -177,33 +182,30 @@ def full_settings(runner: Runner, cell: Cell) -> FitSettings:
 
 
 def _compressed(runner: Runner, cell: Cell) -> Any:
-    """Compresses the full model and keeps its codes for stage 2."""
+    """Compresses the full model; keeps it, and its codes, for stage 2."""
     policy = compression.CompressionPolicy(
         ratio=cell.target_ratio, seed=cell.seed
     )
     result = runner.compress(cell, policy)
-    path = _codes_path(runner, cell)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    result.codes.save(path)
+    folder = _auxiliary_folder(runner, cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    result.codes.save(folder / CODES)
+    result.model.save(folder / MODEL)
     return result
 
 
-def _auxiliary(cell: Cell) -> Cell:
-    """The cell that learns the codes of a stage 2."""
-    return dataclasses.replace(
+def _auxiliary(runner: Runner, cell: Cell) -> pathlib.Path:
+    """Where the compressed model is whose codes a stage 2 is on."""
+    source = dataclasses.replace(
         cell, backbone=cell.auxiliary, method="mec", auxiliary=""
     )
-
-
-def _auxiliary_codes(runner: Runner, cell: Cell) -> Any:
-    source = _auxiliary(cell)
     run(runner, source.full)
     run(runner, source)
-    path = _codes_path(runner, source)
-    if not path.exists():  # the row came with an earlier work folder
+    folder = _auxiliary_folder(runner, source)
+    if not (folder / MODEL).exists():  # the row is of another work folder
         _compressed(runner, source)
-    return mec_tf.EmbeddingCodes.load(path)
+    return folder
 
 
-def _codes_path(runner: Runner, cell: Cell) -> pathlib.Path:
-    return runner.seed_folder(cell) / f"codes-{cell.target_ratio:g}.safetensors"
+def _auxiliary_folder(runner: Runner, cell: Cell) -> pathlib.Path:
+    return runner.seed_folder(cell) / f"codes-{cell.target_ratio:g}"

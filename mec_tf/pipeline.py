@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf import compression
+from mec_tf.compression.distill import Answers
 from mec_tf.data import Log
 from mec_tf.models import BACKBONES
 from mec_tf.training import (
@@ -197,15 +197,27 @@ def train_target(
         settings: how to train.
         folder: where the state of the training lives, as of `fit`.
         trainable_codebooks: whether the codebooks learn too.
-        teacher: the model that taught the codes. What it answers takes the
-            place of the labels in training: the codes know those of rare
-            rows' examples. Default: train on the labels.
+        teacher: the compressed model whose tables the codes are. What it
+            answers takes the place of the labels in training: codes of rare
+            rows know those of the examples that taught them
+            (`compression.with_answers`). Default: train on the labels.
         verbose: as in Keras.
 
     Returns:
         The model at its best validation AUC, and its validation scores.
+
+    Raises:
+        ValueError: if `codes` do not fit the model, or `teacher` has no
+            compiled loss that tells of logits.
+        ArtifactError: if the state in `folder` is damaged, of another model,
+            or of other labels (a teacher's, or the log's).
     """
     batch = log.dataset("train", 2)
+    relabel = None
+    if teacher is not None:
+        answers = Answers(teacher, name="teacher")
+        answers.check("log", batch)
+        relabel = answers.label
 
     def make(settings: FitSettings) -> tf.keras.Model:
         return compression.apply_codes(
@@ -215,9 +227,6 @@ def train_target(
             trainable_codebooks=trainable_codebooks,
         )
 
-    relabel = None
-    if teacher is not None:
-        relabel = functools.partial(compression.with_answers, teacher)
     return fit(
         make, log, settings, folder,
         relabel=relabel, seed=job.seed, verbose=verbose,

@@ -1,8 +1,8 @@
 """What every test shares: a quiet CPU, fixed seeds, and the two Kerases.
 
-TensorFlow binds to one Keras for the life of a process, so the suite runs
-twice: Keras 3 here, Keras 2 in a child that starts beside it and is judged by
-`test_keras2.py`. To run the Keras 2 part alone and see it directly:
+TensorFlow binds to one Keras for the life of a process, so what holds Keras is
+tested twice: Keras 3 here, Keras 2 in a child that starts beside it and is
+judged by `test_keras2.py`. To run the Keras 2 part alone and see it directly:
 
     TF_USE_LEGACY_KERAS=1 python -m pytest
 """
@@ -39,7 +39,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("mec_tf")
 
-# The child has no child of its own, and what holds no Keras is tested once.
+# The child has no child of its own; what holds no Keras is tested once.
 collect_ignore = [_JUDGE, "data", "files", "quantizers"] if KERAS_2 else []
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from mec_tf.compression.batches import as_batches
+from mec_tf.compression.keras_versions import check_keras
 from mec_tf.compression.selection import minimized
 
 _OF_CLASSES = (
@@ -24,6 +25,7 @@ class Answers:
     Args:
         model: compiled with one Keras loss for all outputs, or one for each.
         monitor: what is to be monitored, as of `compress`.
+        name: of the argument that the model came by, for errors.
 
     Raises:
         ValueError: if the model has no compiled loss, or one that does not
@@ -38,6 +40,7 @@ class Answers:
         self,
         model: tf.keras.Model,
         monitor: str | Callable[[tf.keras.Model], float] = "val_loss",
+        name: str = "model",
     ):
         if not callable(monitor) and not minimized(monitor):
             raise ValueError(
@@ -45,16 +48,18 @@ class Answers:
                 "`distill`: AUC and the like want true labels. "
                 f"Received: monitor={monitor!r}"
             )
-        self.model = model
-        self.losses = model._compile_config.config["loss"]
+        self.model, self.name = model, name
+        # Only `compile` makes one.
+        compiled = getattr(model, "_compile_config", None)
+        self.losses = compiled and compiled.config["loss"]
         if self.losses is None:
             raise ValueError(
-                "`model` must have a loss, given to `compile`: what it "
+                f"`{name}` must have a loss, given to `compile`: what it "
                 "answers takes the place of labels. Received a model without "
                 "one."
             )
         for loss in tf.nest.flatten(self.losses):
-            _check_loss(loss)
+            _check_loss(name, loss)
         self._call = tf.function(
             lambda x: model(x, training=False), reduce_retracing=True
         )
@@ -130,8 +135,8 @@ class Answers:
             losses = [losses] * len(outputs)
         if isinstance(losses, Mapping) or len(losses) != len(outputs):
             raise ValueError(
-                "`model` must have one loss, or one for each output, for its "
-                f"answers to take the place of labels. Received losses "
+                f"`{self.name}` must have one loss, or one for each output, "
+                f"for its answers to take the place of labels. Received losses "
                 f"{losses} for {len(outputs)} outputs, {', '.join(names)}"
             )
         return [_as_label(*pair) for pair in zip(losses, outputs, strict=True)]
@@ -151,52 +156,65 @@ class Answers:
 def with_answers(model: tf.keras.Model, train: Any) -> tf.data.Dataset:
     """Batches whose labels are what a model answers.
 
-    For a model on codes that were learned on the same examples
-    (`apply_codes`): codes of rare rows know those examples' labels, and a
-    model that trains on the labels trusts them too much. What the model that
-    taught the codes answers does not give them away.
+    For a target that trains on codes that are learned already (`apply_codes`,
+    MEC's stage 2). Codes of rare rows know the labels
+    of the examples that taught them; a target that trains on the same labels
+    learns to trust the codes more than they deserve. The compressed model,
+    whose answers come from the same codes, trusts them as far as validation
+    let it: nothing is gained by trusting them more.
+
+    The target's loss must compare with probabilities, as cross-entropy does.
+    Metrics that want labels of 0 and 1 (accuracy, AUC) say nothing on these
+    batches; `validation_data` keeps the true labels.
 
     Args:
         model: built, and compiled with a Keras loss, which says whether it
-            gives logits.
+            gives logits. In stage 2 the compressed one, `result.model`.
         train: batches of `(x, y)` or `(x, y, weights)`, a `tf.data.Dataset`
-            as `fit` takes it, or a tuple of arrays.
+            as `fit` takes it, or a tuple of arrays, which is shuffled and cut
+            into batches of 1024.
 
     Returns:
-        The same batches, with float32 answers (probabilities, not logits) in
-        place of `y`.
+        The batches, with answers in place of labels: float32, of the shape
+        and structure of `y`; probabilities, not logits (values, for a loss of
+        regression). They are worked out anew in each pass, by the weights
+        that the model has then.
 
     Raises:
-        ValueError: if the model has no compiled loss, or one that does not
-            say whether it takes logits; or there is no batch, or its labels
-            are not of the size of the answers.
+        TypeError: if the model is of the Keras that `tf.keras` is not.
+        ValueError: if the model was not compiled, or with a loss that does
+            not say whether it takes logits, or losses that do not fit its
+            outputs; if `train` is neither kind of data or holds no batch, or
+            its labels are not of the size of the answers.
 
     Example:
         >>> target = mec_tf.apply_codes(target, result.codes, train)
-        >>> target.compile("adam", "binary_crossentropy")
-        >>> target.fit(mec_tf.compression.with_answers(model, train))
+        >>> loss = tf.keras.losses.BinaryCrossentropy(from_logits=True)
+        >>> target.compile("adam", loss)
+        >>> target.fit(compression.with_answers(result.model, train))
 
     Reference:
         "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
     """
+    check_keras(model)
     batches = as_batches(train)
     answers = Answers(model)
     answers.check("train", batches)
     return answers.label(batches)
 
 
-def _check_loss(loss: Any) -> None:
+def _check_loss(name: str, loss: Any) -> None:
     """Raises ValueError unless the loss says whether it takes logits."""
     if loss is None or isinstance(loss, str):
         return
-    name = getattr(loss, "__name__", type(loss).__name__)
-    of_keras = getattr(tf.keras.losses, name, None) in (loss, type(loss))
+    kind = getattr(loss, "__name__", type(loss).__name__)
+    of_keras = getattr(tf.keras.losses, kind, None) in (loss, type(loss))
     config = loss.get_config() if hasattr(loss, "get_config") else {}
     if not of_keras and "from_logits" not in config:
         raise ValueError(
-            "`model` must have a loss of Keras, or one with `from_logits` in "
-            "its configuration: answers that take the place of labels must "
-            f"be what it compares labels with. Received: {name}"
+            f"`{name}` must have a loss of Keras, or one with `from_logits` "
+            "in its configuration: answers that take the place of labels must "
+            f"be what it compares labels with. Received: {kind}"
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from mec_tf.files import ArtifactError
 from mec_tf.layers.variables import raw
 from mec_tf.optimizers import LazyAdam
 from mec_tf.training.evaluation import Scores, evaluate
@@ -76,9 +77,12 @@ class _BestWeights(tf.keras.callbacks.Callback):
     one.
     """
 
-    def __init__(self, log: Log, path: pathlib.Path, patience: int):
+    def __init__(
+        self, log: Log, path: pathlib.Path, patience: int, relabelled: bool
+    ):
         super().__init__()
         self.log, self.path, self.patience = log, path, patience
+        self.relabelled = relabelled
         self.best: dict[str, float] | None = None
         self.best_weights: list[np.ndarray] = []
         self.epoch = 0
@@ -90,7 +94,14 @@ class _BestWeights(tf.keras.callbacks.Callback):
         found = load_state(self.path, self.model)
         if found is None:
             return
-        state, self.best_weights = found
+        state, best_weights = found
+        if state.get("relabelled", False) != self.relabelled:
+            raise ArtifactError(
+                self.path,
+                "is the state of a training on other labels. Delete it to "
+                "train from the start",
+            )
+        self.best_weights = best_weights
         self.best, self.epoch = state["best"], state["epoch"]
         self.waited, self.done = state["waited"], state["done"]
 
@@ -144,6 +155,7 @@ class _BestWeights(tf.keras.callbacks.Callback):
             "epoch": self.epoch,
             "waited": self.waited,
             "done": self.done,
+            "relabelled": self.relabelled,
         }
         save_state(self.path, self.model, state, self.best_weights)
 
@@ -168,7 +180,8 @@ def fit(
         folder: where the state of the training lives. One that was killed
             goes on from there; one that is done is only loaded.
         optimizer: makes one from a learning rate. Default `LazyAdam`.
-        relabel: gives training batches other labels. Default: the log's.
+        relabel: maps batches of training to the same with other labels;
+            validation keeps the log's. Default: none.
         seed: of initial weights and batch order.
         verbose: as in Keras.
 
@@ -178,8 +191,9 @@ def fit(
     Raises:
         TrainingDiverged: if the training is lost (see `StopOnDivergence`);
             its `result` is the best state before that, if any.
-        ArtifactError: if the state in `folder` is damaged or of another
-            model.
+        ArtifactError: if the state in `folder` is damaged, of another model,
+            or of a training with `relabel` where this is without, or the
+            other way round.
         OSError: if the state cannot be written; the one before stays.
     """
     folder = pathlib.Path(folder)
@@ -188,19 +202,20 @@ def fit(
     model = make_model(settings)
     compile_ranking(model, settings, optimizer)
     model(next(iter(log.dataset("train", 2)))[0])
-    keep = _BestWeights(log, folder / "state.npz", settings.patience)
+    keep = _BestWeights(
+        log, folder / "state.npz", settings.patience, relabel is not None
+    )
     keep.set_model(model)
     keep.restore()
     if not keep.done:
         train = log.dataset(
             "train", settings.batch_size, shuffle=True, seed=seed
         )
-        if relabel is not None:
-            train = relabel(train)
         steps = settings.steps(log.num_rows("train"))
+        batches = train.repeat().skip(keep.epoch * steps)
         try:
             model.fit(
-                train.repeat().skip(keep.epoch * steps),
+                batches if relabel is None else relabel(batches),
                 epochs=settings.epochs * settings.evaluations,
                 initial_epoch=keep.epoch,
                 steps_per_epoch=steps,

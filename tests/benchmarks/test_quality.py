@@ -54,7 +54,7 @@ def test_every_method_has_a_row_and_a_second_run_measures_nothing(
     tmp_path, data, monkeypatch
 ):
     runner = make_runner(tmp_path, data)
-    names = ["full", "mec", "hash", "stage2"]
+    names = ["full", "mec", "hash", "stage2", "stage2_distilled"]
     full, *others = measured(runner, names)
     assert [row["method"] for row in runner.rows] == names
     for row in others:

@@ -1,5 +1,7 @@
 """Stage 2: codes of one model as the tables of another."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -272,8 +274,9 @@ def test_train_target_trains_and_resumes(tmp_path):
     )
 
 
-def test_a_target_may_learn_what_the_teacher_of_the_codes_answers(tmp_path):
+def test_a_target_may_learn_what_the_model_of_the_codes_answers(tmp_path):
     ids, label = examples(3000)
+    split = np.arange(3000) % 3
     schema = Schema("label", tuple(ROWS), ())
     settings = FitSettings(0.02, 0.0, 64, epochs=1, evaluations=2, patience=2)
     small = {"embedding_dim": 8, "hidden_units": (8,)}
@@ -281,21 +284,36 @@ def test_a_target_may_learn_what_the_teacher_of_the_codes_answers(tmp_path):
 
     def log(label):
         columns = {**ids, "label": label[:, 0]}
-        return Log.from_columns("small", schema, columns, np.arange(3000) % 3)
+        return Log.from_columns("small", schema, columns, split)
 
     full, *_ = pipeline.train_full(job, log(label), tmp_path, verbose=0)
     codes = mec_tf.EmbeddingCodes.from_model(
         full, pipeline.table_counts(full, log(label))
     )
-    mistaught = label.copy()
-    mistaught[np.arange(3000) % 3 == 0] = 1 - label[np.arange(3000) % 3 == 0]
-    aucs = [
-        pipeline.train_target(
-            job, log(labels), codes, settings, tmp_path / name,
-            teacher=teacher, verbose=0,
-        )[1].auc
-        for name, labels, teacher in (
-            ("answers", mistaught, full), ("labels", mistaught, None),
-        )
-    ]  # fmt: skip
-    assert aucs[0] > 0.6 > 0.55 > aucs[1]
+    mistaught = log(np.where(split[:, None] == 0, 1 - label, label))
+
+    def train(folder, teacher=full, log=mistaught, **changed):
+        return pipeline.train_target(
+            job, log, codes, dataclasses.replace(settings, **changed),
+            tmp_path / folder, teacher=teacher, verbose=0,
+        )  # fmt: skip
+
+    model, scores = train("whole", epochs=2)
+    assert scores.auc > 0.6 > 0.55 > train("labels", None)[1].auc
+
+    train("parts", epochs=1)
+    state = tmp_path / "parts" / "state.npz"
+    with np.load(state) as saved:
+        arrays = dict(saved)
+    progress = str(arrays["state"]).replace('"done": true', '"done": false')
+    np.savez(state, **{**arrays, "state": progress})
+    again, _ = train("parts", epochs=2)
+    for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+    for folder, teacher in (("parts", None), ("labels", full)):
+        with pytest.raises(mec_tf.ArtifactError, match="on other labels"):
+            train(folder, teacher)
+    with pytest.raises(ValueError, match="^`teacher` must have a loss"):
+        train("new", mec_tf.models.DeepFM(ROWS))
+    assert not (tmp_path / "new").exists()

@@ -56,7 +56,8 @@ def test_anyone_may_have_answers_in_place_of_labels(trained):
         np.testing.assert_array_equal(x["user"], same["user"])
         np.testing.assert_allclose(answers, tf.sigmoid(trained(x)), atol=1e-6)
     of_arrays = with_answers(trained, examples(size=50, seed=0))
-    assert [len(answers) for _, answers in of_arrays] == [50]
+    ((x, answers),) = of_arrays
+    np.testing.assert_allclose(answers, tf.sigmoid(trained(x)), atol=1e-6)
     with pytest.raises(ValueError, match="^`train` must hold batches of .x, y"):
         with_answers(trained, dataset().map(lambda x, y: x))
 
@@ -232,6 +233,8 @@ def test_a_model_without_a_loss_is_told():
     model({"user": tf.constant([1, 2])})
     with pytest.raises(ValueError, match="^`model` must have a loss, given"):
         mec_tf.compress(model, dataset(), distill=True)
+    with pytest.raises(ValueError, match="^`model` must have a loss, given"):
+        with_answers(Plain(), dataset())  # never compiled
 
 
 def test_metrics_that_want_true_labels_are_no_monitor(trained):
