@@ -157,11 +157,11 @@ def with_answers(model: tf.keras.Model, train: Any) -> tf.data.Dataset:
     """Batches whose labels are what a model answers.
 
     For a target that trains on codes that are learned already (`apply_codes`,
-    MEC's stage 2). Codes of rare rows know the labels
-    of the examples that taught them; a target that trains on the same labels
-    learns to trust the codes more than they deserve. The compressed model,
-    whose answers come from the same codes, trusts them as far as validation
-    let it: nothing is gained by trusting them more.
+    MEC's stage 2). Codes of rare rows know the labels of the examples that
+    taught them, and a target that trains on the same labels learns to trust
+    the codes more than they deserve. The compressed model, whose answers come
+    from the same codes, trusts them as far as validation let it: nothing is
+    gained by trusting them more.
 
     The target's loss must compare with probabilities, as cross-entropy does.
     Metrics that want labels of 0 and 1 (accuracy, AUC) say nothing on these
