@@ -51,7 +51,7 @@ class Answers:
         self.model, self.name = model, name
         # Only `compile` makes one.
         compiled = getattr(model, "_compile_config", None)
-        self.losses = compiled and compiled.config["loss"]
+        self.losses: Any = None if compiled is None else compiled.config["loss"]
         if self.losses is None:
             raise ValueError(
                 f"`{name}` must have a loss, given to `compile`: what it "
