@@ -136,7 +136,7 @@ class Answers:
         if isinstance(losses, Mapping) or len(losses) != len(outputs):
             raise ValueError(
                 f"`{self.name}` must have one loss, or one for each output, "
-                f"for its answers to take the place of labels. Received losses "
+                "for its answers to take the place of labels. Received losses "
                 f"{losses} for {len(outputs)} outputs, {', '.join(names)}"
             )
         return [_as_label(*pair) for pair in zip(losses, outputs, strict=True)]

@@ -94,14 +94,13 @@ class _BestWeights(tf.keras.callbacks.Callback):
         found = load_state(self.path, self.model)
         if found is None:
             return
-        state, best_weights = found
+        state, self.best_weights = found
         if state.get("relabelled", False) != self.relabelled:
             raise ArtifactError(
                 self.path,
                 "is the state of a training on other labels. Delete it to "
                 "train from the start",
             )
-        self.best_weights = best_weights
         self.best, self.epoch = state["best"], state["epoch"]
         self.waited, self.done = state["waited"], state["done"]
 
