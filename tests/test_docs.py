@@ -296,6 +296,8 @@ def test_quality_page_tells_of_large_tables():
         f"{small['auc'] - full['auc']:+.4f}",
         f"{full['peak_rss'] / 1e9:.2f} GB",
         f"{small['peak_rss'] / 1e9:.2f} GB",
+        f"{full['seconds']:.0f} s",
+        f"{small['seconds']:.0f} s",
     ):
         assert figure in page, figure
 

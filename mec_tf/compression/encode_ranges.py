@@ -72,7 +72,11 @@ def encode_ranges(
             )
         weights = None if counts is None else counts[: len(rows)]
         codebooks, rotation = fit_codebooks(
-            rows, *_method(rows, settings), counts=weights, seed=seed
+            rows,
+            *_method(rows, settings),
+            counts=weights,
+            rank=settings.rank,
+            seed=seed,
         )
         arrays = {"codebooks": codebooks}
         if rotation is not None:

@@ -21,8 +21,9 @@ def fold_low_rank(model: tf.keras.Sequential, batch: Any) -> tf.keras.Model:
     but a linear map lies between a stored row and the dense layer: its basis
     and mean go into the kernel and bias, and the table answers the stored rows
     themselves. The copy answers alike, with a kernel that is smaller by
-    `rank / output_dim`. In the ranking models of this package vectors also
-    meet in products, so that folding would not be exact.
+    `rank / output_dim`. Where ids out of range give zeros, not the mean, a
+    column of ones in the table carries the mean. In the ranking models of this
+    package vectors also meet in products, so that folding would not be exact.
 
     Args:
         model: a built Sequential model; stays as it is.
@@ -31,8 +32,7 @@ def fold_low_rank(model: tf.keras.Sequential, batch: Any) -> tf.keras.Model:
     Raises:
         TypeError: if `model` is not a Sequential model.
         ValueError: if there is nothing to fold, or a table that is followed so
-            has float16 rows or gives zeros for ids out of range, which would
-            become the mean: give it `oov="error"` or a row.
+            has float16 rows, which would become float32.
     """
     if not isinstance(model, tf.keras.Sequential):
         raise TypeError(
@@ -61,7 +61,9 @@ def fold_low_rank(model: tf.keras.Sequential, batch: Any) -> tf.keras.Model:
     copy = rebuild(model, made, batch)
     layers = dict(walk(copy))
     for table, dense in pairs:
-        layers[table.name].set_weights([raw(table.rows).numpy()])
+        rows = raw(table.rows).numpy()
+        ones = np.ones((len(rows), int(_has_ones(table))), rows.dtype)
+        layers[table.name].set_weights([np.hstack([ones, rows])])
         layers[dense.name].set_weights(folded(table, dense))
         for layer in (table, dense):
             layers[layer.name].trainable = layer.trainable
@@ -81,25 +83,34 @@ def folded(
     mean = np.pad(raw(table.mean).numpy().astype(np.float64), (0, extra))
     kernel = raw(dense.kernel).numpy()
     kernel = kernel.reshape(-1, table.output_dim, dense.units)
-    bias = np.einsum("d,pdu->u", mean, kernel)
+    bias = np.zeros(dense.units)
     if dense.use_bias:
         bias += raw(dense.bias).numpy()
+    if _has_ones(table):
+        basis = np.vstack([mean, basis])
+    else:
+        bias += np.einsum("d,pdu->u", mean, kernel)
     kernel = np.einsum("rd,pdu->pru", basis, kernel)
     return [kernel.reshape(-1, dense.units), bias]
 
 
 def _check(table: LowRankEmbedding) -> None:
-    if table.oov == OOV_ZERO or table.row_dtype != "float32":
+    if table.row_dtype != "float32":
         raise ValueError(
-            'A folded table must have float32 rows, and oov="error" or a row. '
-            f"Received: row_dtype={table.row_dtype!r}, oov={table.oov!r}"
+            "A folded table must have float32 rows. "
+            f"Received: row_dtype={table.row_dtype!r}"
         )
+
+
+def _has_ones(table: LowRankEmbedding) -> bool:
+    """Whether a first column of ones carries the mean of the folded table."""
+    return table.oov == OOV_ZERO
 
 
 def _stored_rows(table: LowRankEmbedding) -> TableEmbedding:
     return TableEmbedding(
         table.input_dim,
-        table.rank + table.additive_dim,
+        table.rank + table.additive_dim + int(_has_ones(table)),
         additive_dim=table.additive_dim,
         private_rows=table.private_rows,
         mask_zero=table.mask_zero,

@@ -141,7 +141,13 @@ def make_plan(
             if explicit settings do not fit their table.
     """
     measured = {} if measured is None else measured
-    settled = check_budget(tables, policy, counts)
+    settled = _settled(tables, policy)
+    for table in tables:
+        if table.path in settled:
+            settled[table.path] = settled[table.path].completed(
+                table.values, table.additive_dim, counts[table.path]
+            )
+    settled = _in_budget(tables, policy, counts, settled)
     method = METHODS[policy.method]
     options = []
     for table in tqdm(tables, desc="Measuring tables", disable=not progress):
@@ -181,7 +187,16 @@ def check_budget(
         ValueError: if the budget cannot be met, with the least it takes, or
             if explicit settings do not fit their table.
     """
-    settled = _settled(tables, policy)
+    return _in_budget(tables, policy, counts, _settled(tables, policy))
+
+
+def _in_budget(
+    tables: list[Table],
+    policy: CompressionPolicy,
+    counts: Mapping[str, np.ndarray],
+    settled: dict[str, Settings],
+) -> dict[str, Settings]:
+    """Adds what the budget alone decides; refuses one that cannot be met."""
     if not policy.has_budget and all(policy.explicit(t.path) for t in tables):
         return settled  # a method's usual ratio is for the others
     method = METHODS[policy.method]

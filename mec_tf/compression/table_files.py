@@ -114,9 +114,11 @@ def compress_table(
     """
     if not isinstance(table, np.ndarray):
         table = read_table(table, variable)
-    if not settings.num_subspaces:
+    if not settings.num_subspaces or settings.heads:
         raise ValueError(
-            "`settings` must have codes. Received: num_subspaces=0"
+            "`settings` must have codes, and no `heads`: each tier is a table "
+            f"of its own. Received: num_subspaces={settings.num_subspaces}, "
+            f"heads={settings.heads}"
         )
     config = {
         "input_dim": len(table),
@@ -151,5 +153,6 @@ def compress_table(
         counts=None if counts is None else counts[:kept],
         seed=seed,
         quantizer=settings.quantizer,
+        rank=settings.rank,
         **config,
     )

@@ -26,6 +26,39 @@ _BY_CHUNK = (
 )
 
 
+def check_training(
+    *,
+    rounding: str,
+    step_sizes: str,
+    row_optimizer: str,
+    initial_step: float | None,
+    row_learning_rate: float,
+    step_optimizer: str = "adam",
+) -> None:
+    """Raises ValueError unless the layer's arguments are in their range."""
+    for name, value, known in (
+        ("rounding", rounding, ROUNDINGS),
+        ("step_sizes", step_sizes, STEP_SIZES),
+        ("row_optimizer", row_optimizer, tuple(ROW_OPTIMIZERS)),
+        ("step_optimizer", step_optimizer, tuple(ROW_OPTIMIZERS)),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"`{name}` must be one of {', '.join(known)}. "
+                f"Received: {name}={value!r}"
+            )
+    first_step = DEFAULT_STEP if initial_step is None else initial_step
+    for name, number, least in (
+        ("initial_step", first_step, integers.MIN_STEP),
+        ("row_learning_rate", row_learning_rate, 0.0),
+    ):
+        if not (np.isfinite(number) and number >= least):
+            raise ValueError(
+                f"`{name}` must be finite and at least {least}. "
+                f"Received: {name}={number}"
+            )
+
+
 @tf.keras.utils.register_keras_serializable("mec_tf")
 class LowPrecisionEmbedding(TableLayer):
     """A trainable table of 8-, 4- or 2-bit integers; no float copy of it.
@@ -128,27 +161,14 @@ class LowPrecisionEmbedding(TableLayer):
     ):
         super().__init__(input_dim, output_dim, **kwargs)
         self.bits = integers.check_bits(bits)
-        for name, value, known in (
-            ("rounding", rounding, ROUNDINGS),
-            ("step_sizes", step_sizes, STEP_SIZES),
-            ("row_optimizer", row_optimizer, tuple(ROW_OPTIMIZERS)),
-            ("step_optimizer", step_optimizer, tuple(ROW_OPTIMIZERS)),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f"`{name}` must be one of {', '.join(known)}. "
-                    f"Received: {name}={value!r}"
-                )
-        first_step = DEFAULT_STEP if initial_step is None else initial_step
-        for name, number, least in (
-            ("initial_step", first_step, integers.MIN_STEP),
-            ("row_learning_rate", row_learning_rate, 0.0),
-        ):
-            if not (np.isfinite(number) and number >= least):
-                raise ValueError(
-                    f"`{name}` must be finite and at least {least}. "
-                    f"Received: {name}={number}"
-                )
+        check_training(
+            rounding=rounding,
+            step_sizes=step_sizes,
+            row_optimizer=row_optimizer,
+            step_optimizer=step_optimizer,
+            initial_step=initial_step,
+            row_learning_rate=row_learning_rate,
+        )
         self.rounding = rounding
         self.step_sizes = step_sizes
         self.learned_steps = learned_steps

@@ -161,11 +161,7 @@ class OutputStatistics:
         Raises:
             ValueError: if the share does not lie in (0, 1].
         """
-        if not 0.0 < kept_variance <= 1.0:
-            raise ValueError(
-                "`kept_variance` must lie above 0 and at most at 1. "
-                f"Received: kept_variance={kept_variance!r}"
-            )
+        check_kept_variance(kept_variance)
         upto = np.cumsum(self.eigenvalues)
         # Rounding must not ask for directions that hold nothing.
         least = kept_variance * upto[-1] * (1.0 - 1e-12)
@@ -190,3 +186,12 @@ class OutputStatistics:
             vectors = vectors * np.where(self.mean @ vectors < 0, -1.0, 1.0)
             self._eigen = np.maximum(values[::-1], 0.0), vectors
         return self._eigen
+
+
+def check_kept_variance(kept_variance: float) -> None:
+    """Raises ValueError unless the share lies in (0, 1]."""
+    if not 0.0 < kept_variance <= 1.0:
+        raise ValueError(
+            "`kept_variance` must lie above 0 and at most at 1. "
+            f"Received: kept_variance={kept_variance!r}"
+        )

@@ -320,6 +320,13 @@ def test_tables_from_files(tmp_path):
         np.testing.assert_array_equal(layer.codes, ours.codes)
     error = np.square(ours(np.arange(200)).numpy() - table).mean()
     assert error < 0.3 * table.var()
+    thin = mec_tf.TableSettings(3, 64, quantizer="rotated", rank=6)
+    layer = compress_table(table, thin)
+    assert layer.rank == 6
+    assert layer_bytes(layer) == thin.stored_bytes(200, 8, 0)
+    tiers = mec_tf.TableSettings(1, 16, heads=((50, settings),))
+    with pytest.raises(ValueError, match="no `heads`"):
+        compress_table(table, tiers)
     with pytest.raises(FileNotFoundError, match="neither"):
         read_table(tmp_path / "nothing")
     with pytest.raises(ValueError, match="`variable` must be one of"):

@@ -22,6 +22,7 @@ SETTINGS = TableSettings(2, 16)
 KINDS = {
     "product": SETTINGS,
     "rotated": dataclasses.replace(SETTINGS, quantizer="rotated"),
+    "rank": dataclasses.replace(SETTINGS, quantizer="rotated", rank=4),
     "residual": dataclasses.replace(SETTINGS, quantizer="residual"),
     "private": dataclasses.replace(
         SETTINGS, private_rows=170, codebook_dtype="float16"

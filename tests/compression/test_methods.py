@@ -190,6 +190,27 @@ def test_explicit_settings_win_over_the_method(model, data):
     assert kinds == ["IntegerEmbedding", "LowRankEmbedding"]
 
 
+def test_rank_by_kept_variance(model, data):
+    table = next(
+        t for t in compression.find_tables(model) if t.path == "users_table"
+    )
+    counts = np.zeros(USERS, np.int64)
+    for features, _ in data:
+        np.add.at(counts, features["users"].numpy(), 1)
+    statistics = compression.OutputStatistics.of_table(table.values(), counts)
+    share = statistics.kept_variance(3)
+    keeping = compression.LowRankSettings(kept_variance=share)
+    policy = CompressionPolicy(method="low_rank", tables={"users*": keeping})
+    plan = mec_tf.plan(model, data, policy=policy)
+    assert plan["users_table"].settings == compression.LowRankSettings(3)
+    with pytest.raises(ValueError, match="asks for more than these tables"):
+        exact = compression.LowRankSettings(kept_variance=1.0)
+        policy = CompressionPolicy(
+            method="low_rank", ratio=7, tables={"*": exact}
+        )
+        mec_tf.plan(model, data, policy=policy)
+
+
 def test_dense_layers_with_codes(model, data):
     result = mec_tf.compress(
         model,
@@ -257,7 +278,29 @@ def test_bad_policies(model, data, settings, words):
     ("make", "words"),
     [
         (lambda: compression.IntegerSettings(3), "`bits`"),
+        (lambda: compression.IntegerSettings(rounding="up"), "`rounding`"),
+        (
+            lambda: compression.IntegerSettings(row_optimizer="lamb"),
+            "`row_optimizer` must be one of",
+        ),
+        (
+            lambda: compression.IntegerSettings(row_learning_rate=-1.0),
+            "`row_learning_rate` must be finite",
+        ),
+        (
+            lambda: compression.IntegerSettings(initial_step=0.0),
+            "`initial_step` must be finite",
+        ),
         (lambda: compression.LowRankSettings(0), "rank=0"),
+        (lambda: compression.LowRankSettings(), "Exactly one of"),
+        (
+            lambda: compression.LowRankSettings(4, kept_variance=0.9),
+            "Exactly one of",
+        ),
+        (
+            lambda: compression.LowRankSettings(kept_variance=1.5),
+            "`kept_variance` must lie above 0",
+        ),
         (lambda: compression.HashedSettings(0), "num_rows=0"),
         (lambda: compression.ComposedSettings(1.5), "num_remainders=1.5"),
         (lambda: compression.PrunedSettings(True), "private_rows=True"),

@@ -11,8 +11,9 @@ TOWERS = {
 }
 
 
-def test_every_backbone_of_the_paper_has_settings():
-    assert set(PAPER_SETTINGS) == set(TOWERS) <= set(BACKBONES)
+def test_every_backbone_has_settings():
+    assert set(PAPER_SETTINGS) == set(BACKBONES)
+    assert {*TOWERS, "dlrm", "din"} == set(BACKBONES)
 
 
 @pytest.mark.parametrize("name", TOWERS)
@@ -22,3 +23,22 @@ def test_models_take_the_settings(name):
     assert config["embedding_dim"] == 40
     assert tuple(config["hidden_units"]) == TOWERS[name]
     assert config.get("num_cross_layers", 3) == 3
+
+
+def test_dlrm_as_on_criteo():
+    model = BACKBONES["dlrm"](
+        {"a": 5}, {"x": (0.0, 1.0)}, **PAPER_SETTINGS["dlrm"]
+    )
+    assert model.bottom.units == (512, 256, 64, 16)
+    assert model.tower.units == (512, 256)
+
+
+def test_din_as_on_reviews():
+    model = BACKBONES["din"](
+        {"item": 5, "seen": 5},
+        sequences={"seen": "item"},
+        **PAPER_SETTINGS["din"],
+    )
+    assert model.tower.units == (200, 80)
+    assert model.embedding_dim == 64
+    assert model.attention_units == (36,)

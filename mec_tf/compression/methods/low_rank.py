@@ -61,6 +61,7 @@ class LowRank(Method):
         settings: LowRankSettings,
         policy: "CompressionPolicy",
     ) -> TableLayer:
+        assert settings.rank is not None  # planning gave it
         return LowRankEmbedding(
             table.rows,
             table.dim,

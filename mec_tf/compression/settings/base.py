@@ -1,6 +1,7 @@
 """What the ways to store a table share."""
 
 import abc
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,6 +19,21 @@ class Settings(abc.ABC):
     @abc.abstractmethod
     def describe(self, rows: int) -> str:
         """What becomes of a table of so many rows, in words."""
+
+    def completed(
+        self,
+        values: Callable[[], np.ndarray],
+        additive_dim: int,
+        counts: np.ndarray,
+    ) -> "Settings":
+        """The same with what a trained table decides.
+
+        Args:
+            values: gives the rows, float `[rows, dim]`.
+            additive_dim: first-order columns, the last of them.
+            counts: `[rows]` training counts.
+        """
+        return self
 
     def check(  # noqa: B027 (most fit every table)
         self, path: str, rows: int, dim: int, additive_dim: int

@@ -3,7 +3,7 @@
 import dataclasses
 
 from mec_tf.compression.settings.base import Settings
-from mec_tf.layers.integer_embedding import STEP_SIZES
+from mec_tf.layers.low_precision_embedding import check_training
 from mec_tf.quantizers import integers
 
 
@@ -37,11 +37,13 @@ class IntegerSettings(Settings):
 
     def __post_init__(self):
         integers.check_bits(self.bits)
-        if self.step_sizes not in STEP_SIZES:
-            raise ValueError(
-                '`step_sizes` must be "row" or "table". '
-                f"Received: step_sizes={self.step_sizes!r}"
-            )
+        check_training(
+            rounding=self.rounding,
+            step_sizes=self.step_sizes,
+            row_optimizer=self.row_optimizer,
+            initial_step=self.initial_step,
+            row_learning_rate=self.row_learning_rate,
+        )
 
     def stored_bytes(self, rows: int, dim: int, additive_dim: int) -> int:
         return integers.table_bytes(
