@@ -66,13 +66,17 @@ class DriftReport:
         reference: "DriftReport",
         max_auc_drop: float = 0.005,
         max_unknown_rise: float = 0.05,
+        max_distortion_rise: float = 0.1,
     ) -> list[str]:
         """Why something should be done; empty where nothing should.
 
         Re-learning the codes pays where the AUC of a tier fell by more than
         `max_auc_drop` and by more than two standard errors of the difference
-        (small tiers vary by chance). New rows pay (`fit_new_rows`) where the
-        share of unknown ids rose by more than `max_unknown_rise`.
+        (small tiers vary by chance), or where its distortion, measured in
+        both reports, rose by more than `max_distortion_rise`: the codes are
+        far from what recent full-precision rows say. New rows pay
+        (`fit_new_rows`) where the share of unknown ids rose by more than
+        `max_unknown_rise`.
 
         Args:
             reference: the report on validation data when the model was
@@ -80,6 +84,7 @@ class DriftReport:
             max_auc_drop: fall of a tier's AUC that is let pass.
             max_unknown_rise: rise of the share of unknown ids that is let
                 pass.
+            max_distortion_rise: rise of a tier's distortion that is let pass.
 
         Returns:
             One sentence a reason, the features in order.
@@ -94,6 +99,12 @@ class DriftReport:
                         f"Re-learn the codes: the AUC of {name} rows of "
                         f"{feature} fell by {fall:.4f} (standard error "
                         f"{error:.4f})."
+                    )
+                rise = _distortion_rise(before.get(name), tiers.get(name))
+                if rise > max_distortion_rise:
+                    found.append(
+                        f"Re-learn the codes: the distortion of {name} rows of "
+                        f"{feature} rose by {rise:.4f}."
                     )
             rise = _share(tiers) - _share(before)
             if rise > max_unknown_rise:
@@ -342,6 +353,15 @@ def _fall(
 
 def _share(tiers: Mapping[str, TierDrift]) -> float:
     return tiers[UNKNOWN].share if UNKNOWN in tiers else 0.0
+
+
+def _distortion_rise(before: TierDrift | None, now: TierDrift | None) -> float:
+    """0 unless both reports measured it."""
+    if before is None or before.distortion is None:
+        return 0.0
+    if now is None or now.distortion is None:
+        return 0.0
+    return now.distortion - before.distortion
 
 
 def _text(value: float | None) -> str:

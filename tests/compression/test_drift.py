@@ -42,9 +42,12 @@ def examples(noise, size=6000, unknown=0.0, seed=0):
 CALM = np.array([0.5, 0.5, 0.5])
 
 
-def report(*args, **kwargs):
+def report(*args, rows=None, **kwargs):
     data = tf.data.Dataset.from_tensor_slices(examples(*args, **kwargs))
-    return drift_report(Scorer(), data.batch(500), {"item": COUNTS})
+    full_rows = None if rows is None else {"item": rows}
+    return drift_report(
+        Scorer(), data.batch(500), {"item": COUNTS}, full_rows=full_rows
+    )
 
 
 def test_tiers_of_a_feature():
@@ -102,6 +105,18 @@ def test_says_what_pays_and_why():
     assert reason.startswith("Add rows to item")
     lenient = report(CALM, seed=1, unknown=0.1)
     assert lenient.reasons(reference, max_unknown_rise=0.2) == []
+
+
+def test_distortion_tells_too():
+    reference = report(CALM, rows=TABLE)
+    assert report(CALM, rows=TABLE).reasons(reference) == []
+    moved = TABLE.copy()
+    moved[1] += 2.0  # the most popular
+    recent = report(CALM, rows=moved)
+    (reason,) = recent.reasons(reference)
+    assert "distortion of popular rows of item rose" in reason
+    assert recent.reasons(reference, max_distortion_rise=9.0) == []
+    assert recent.reasons(report(CALM)) == []  # not measured then
 
 
 def test_saved_and_loaded(tmp_path):
