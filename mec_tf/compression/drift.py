@@ -22,6 +22,8 @@ _FORMAT = "mec_tf.drift_report"
 _VERSION = 1
 # In the place of a tier: lookups of ids that the table does not know.
 UNKNOWN = "unknown"
+# Of a tier, for its distortion to be told from chance.
+MIN_EXAMPLES = 1_000
 CHUNK = 65_536
 
 
@@ -73,8 +75,9 @@ class DriftReport:
         Re-learning the codes pays where the AUC of a tier fell by more than
         `max_auc_drop` and by more than two standard errors of the difference
         (small tiers vary by chance), or where its distortion, measured in
-        both reports, rose by more than `max_distortion_rise`: the codes are
-        far from what recent full-precision rows say. New rows pay
+        both reports on at least 1,000 examples of the tier, rose by more than
+        `max_distortion_rise`: the codes are far from what recent
+        full-precision rows say. New rows pay
         (`fit_new_rows`) where the share of unknown ids rose by more than
         `max_unknown_rise`.
 
@@ -356,10 +359,12 @@ def _share(tiers: Mapping[str, TierDrift]) -> float:
 
 
 def _distortion_rise(before: TierDrift | None, now: TierDrift | None) -> float:
-    """0 unless both reports measured it."""
+    """0 unless both reports measured it on enough examples."""
     if before is None or before.distortion is None:
         return 0.0
     if now is None or now.distortion is None:
+        return 0.0
+    if min(before.examples, now.examples) < MIN_EXAMPLES:
         return 0.0
     return now.distortion - before.distortion
 

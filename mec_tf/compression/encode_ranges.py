@@ -60,6 +60,8 @@ def encode_ranges(
             "`part` must be from 0 to `parts` - 1, `rows_at_once` positive. "
             f"Received: part={part}, parts={parts}, rows_at_once={rows_at_once}"
         )
+    check_codes(settings)
+    settings.check("`table`", len(table), table.shape[1], 0)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = _coded_rows(table, settings)
@@ -91,6 +93,16 @@ def encode_ranges(
                 rows[start:end], books["codebooks"], books.get("rotation")
             )
             _FILE.write(path, key, {"codes": codes})
+
+
+def check_codes(settings: TableSettings) -> None:
+    """Raises ValueError unless they are of one table of codes."""
+    if not settings.num_subspaces or settings.heads:
+        raise ValueError(
+            "`settings` must have codes, and no `heads`: each tier is a table "
+            f"of its own. Received: num_subspaces={settings.num_subspaces}, "
+            f"heads={settings.heads}"
+        )
 
 
 def joined_codes(

@@ -20,10 +20,12 @@ def fold_low_rank(model: tf.keras.Sequential, batch: Any) -> tf.keras.Model:
     Where a `LowRankEmbedding` is followed by `Flatten` and `Dense`, nothing
     but a linear map lies between a stored row and the dense layer: its basis
     and mean go into the kernel and bias, and the table answers the stored rows
-    themselves. The copy answers alike, with a kernel that is smaller by
-    `rank / output_dim`. Where ids out of range give zeros, not the mean, a
-    column of ones in the table carries the mean. In the ranking models of this
-    package vectors also meet in products, so that folding would not be exact.
+    themselves. The copy answers alike, and reads `rank` (and first-order)
+    columns for `output_dim`. Where ids out of range give zeros, not the mean
+    (`oov="zero"`, the default), one more column, of ones, carries the mean; it
+    is trained with the others if the copy is trained. In the ranking models of
+    this package vectors also meet in products, so that folding would not be
+    exact.
 
     Args:
         model: a built Sequential model; stays as it is.
@@ -57,7 +59,7 @@ def fold_low_rank(model: tf.keras.Sequential, batch: Any) -> tf.keras.Model:
     for table, dense in pairs:
         _check(table)
         made[table.name] = functools.partial(_stored_rows, table)
-        made[dense.name] = functools.partial(_with_bias, dense)
+        made[dense.name] = functools.partial(_dense, table, dense)
     copy = rebuild(model, made, batch)
     layers = dict(walk(copy))
     for table, dense in pairs:
@@ -75,7 +77,7 @@ def fold_low_rank(model: tf.keras.Sequential, batch: Any) -> tf.keras.Model:
 def folded(
     table: LowRankEmbedding, dense: tf.keras.layers.Dense
 ) -> list[np.ndarray]:
-    """Kernel and bias of a dense layer that reads the table's stored rows."""
+    """Weights of a dense layer that reads the table's stored rows."""
     low, extra = table.rank, table.additive_dim
     basis = np.zeros((low + extra, table.output_dim))
     basis[:low, : table.split_dim] = raw(table.basis).numpy()
@@ -90,14 +92,15 @@ def folded(
         basis = np.vstack([mean, basis])
     else:
         bias += np.einsum("d,pdu->u", mean, kernel)
-    kernel = np.einsum("rd,pdu->pru", basis, kernel)
-    return [kernel.reshape(-1, dense.units), bias]
+    kernel = np.einsum("rd,pdu->pru", basis, kernel).reshape(-1, dense.units)
+    return [kernel, bias] if _has_bias(table, dense) else [kernel]
 
 
 def _check(table: LowRankEmbedding) -> None:
     if table.row_dtype != "float32":
         raise ValueError(
-            "A folded table must have float32 rows. "
+            f"`model` must have float32 rows in {table.name}, as of "
+            'LowRankSettings(row_dtype="float32"). '
             f"Received: row_dtype={table.row_dtype!r}"
         )
 
@@ -120,6 +123,12 @@ def _stored_rows(table: LowRankEmbedding) -> TableEmbedding:
     )
 
 
-def _with_bias(dense: tf.keras.layers.Dense) -> tf.keras.layers.Dense:
-    config = {**dense.get_config(), "use_bias": True}
+def _has_bias(table: LowRankEmbedding, dense: tf.keras.layers.Dense) -> bool:
+    return dense.use_bias or not _has_ones(table)
+
+
+def _dense(
+    table: LowRankEmbedding, dense: tf.keras.layers.Dense
+) -> tf.keras.layers.Dense:
+    config = {**dense.get_config(), "use_bias": _has_bias(table, dense)}
     return tf.keras.layers.Dense.from_config(config)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mec_tf.compression.encode_ranges import (
     ROWS_AT_ONCE,
+    check_codes,
     encode_ranges,
     joined_codes,
 )
@@ -114,12 +115,7 @@ def compress_table(
     """
     if not isinstance(table, np.ndarray):
         table = read_table(table, variable)
-    if not settings.num_subspaces or settings.heads:
-        raise ValueError(
-            "`settings` must have codes, and no `heads`: each tier is a table "
-            f"of its own. Received: num_subspaces={settings.num_subspaces}, "
-            f"heads={settings.heads}"
-        )
+    check_codes(settings)
     config = {
         "input_dim": len(table),
         "private_rows": settings.private_rows,

@@ -22,7 +22,7 @@ PAPER_SETTINGS: dict[str, dict[str, Any]] = {
         "bottom_units": (512, 256, 64),
     },
     "din": {
-        "embedding_dim": 64,
+        "embedding_dim": 12,
         "hidden_units": (200, 80),
         "attention_units": (36,),
     },
@@ -32,8 +32,8 @@ PAPER_SETTINGS: dict[str, dict[str, Any]] = {
 Those of "MEC" (arXiv 2502.15355), which trains by Adam, 10,000 examples a step;
 FiBiNET's bilinear type and reduction ratio stay at the constructor's defaults.
 MEC has neither of the last two: DLRM is as its authors ran it on Criteo's
-display ads (arXiv 1906.00091), DIN as its authors had it on Amazon's reviews
-(arXiv 1706.06978).
+display ads (arXiv 1906.00091), DIN as its authors had it on Alibaba's, with the
+attention of their figure (arXiv 1706.06978).
 
 Example:
     >>> BACKBONES[name].from_log(log, **PAPER_SETTINGS[name])

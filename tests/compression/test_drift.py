@@ -117,6 +117,8 @@ def test_distortion_tells_too():
     assert "distortion of popular rows of item rose" in reason
     assert recent.reasons(reference, max_distortion_rise=9.0) == []
     assert recent.reasons(report(CALM)) == []  # not measured then
+    few = report(CALM, rows=moved, size=2000)
+    assert few.reasons(reference) == []
 
 
 def test_saved_and_loaded(tmp_path):

@@ -107,3 +107,19 @@ def test_errors(options, tmp_path):
         encode_ranges(TABLE, SETTINGS, tmp_path, **options)
     with pytest.raises(ValueError, match="`additive_dim` must be 0"):
         compress(tmp_path, additive_dim=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_subspaces": 0}, "must have codes"),
+        ({"heads": ((50, SETTINGS),)}, "no `heads`"),
+        ({"quantizer": "rotated", "rank": 16}, "`rank` must be at most"),
+        ({"num_subspaces": 3}, "`num_subspaces` must divide"),
+    ],
+)
+def test_settings_that_do_not_fit(changes, words, tmp_path):
+    settings = dataclasses.replace(SETTINGS, **changes)
+    with pytest.raises(ValueError, match=words):
+        encode_ranges(TABLE, settings, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

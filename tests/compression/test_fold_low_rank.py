@@ -33,6 +33,7 @@ def test_answers_alike_with_a_smaller_kernel(
     assert isinstance(copy.layers[0], TableEmbedding)
     width = 2 + additive_dim + (oov == "zero")
     assert copy.layers[2].kernel.shape == (3 * width, 5)
+    assert copy.layers[2].use_bias == (use_bias or oov != "zero")
     out_of_range = np.array([[-1, 3, 30]], "int32")
     for ids in (IDS, out_of_range):
         np.testing.assert_allclose(copy(ids), whole(ids), atol=1e-5)

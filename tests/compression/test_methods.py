@@ -203,6 +203,16 @@ def test_rank_by_kept_variance(model, data):
     policy = CompressionPolicy(method="low_rank", tables={"users*": keeping})
     plan = mec_tf.plan(model, data, policy=policy)
     assert plan["users_table"].settings == compression.LowRankSettings(3)
+    # First-order columns take no part.
+    values = np.random.default_rng(0).normal(size=(50, 5)) * [5, 3, 1, 1, 99]
+    counts = np.ones(50, np.int64)
+    keeping = compression.LowRankSettings(kept_variance=0.9)
+    statistics = compression.OutputStatistics.of_table(values[:, :4], counts)
+    assert keeping.completed(
+        lambda: values, 1, counts
+    ) == compression.LowRankSettings(statistics.rank_for(0.9))
+    with pytest.raises(ValueError, match="the width of only_first, 0"):
+        keeping.check("only_first", 50, 1, 1)
     with pytest.raises(ValueError, match="asks for more than these tables"):
         exact = compression.LowRankSettings(kept_variance=1.0)
         policy = CompressionPolicy(

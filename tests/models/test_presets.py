@@ -33,12 +33,12 @@ def test_dlrm_as_on_criteo():
     assert model.tower.units == (512, 256)
 
 
-def test_din_as_on_reviews():
+def test_din_as_on_its_authors_ads():
     model = BACKBONES["din"](
         {"item": 5, "seen": 5},
         sequences={"seen": "item"},
         **PAPER_SETTINGS["din"],
     )
     assert model.tower.units == (200, 80)
-    assert model.embedding_dim == 64
+    assert model.embedding_dim == 12
     assert model.attention_units == (36,)

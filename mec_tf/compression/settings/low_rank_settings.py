@@ -22,7 +22,8 @@ class LowRankSettings(Settings):
         row_dtype: "float16" (default) or "float32", of the rows once they are
             frozen; they are trained as float32.
         kept_variance: least share of the variance of looked-up rows to keep,
-            in (0, 1]; planning a trained table makes it a rank.
+            in (0, 1]; planning a trained table makes it a rank. Until then
+            `stored_bytes` is that of rank 1, the least it can be.
 
     Raises:
         ValueError: if an argument is out of its range, or unless exactly one
@@ -76,8 +77,9 @@ class LowRankSettings(Settings):
         return LowRankSettings(rank, self.row_dtype)
 
     def check(self, path: str, rows: int, dim: int, additive_dim: int) -> None:
-        if self.rank and self.rank > dim - additive_dim:
+        rank = self.rank or 1
+        if rank > dim - additive_dim:
             raise ValueError(
                 f"`rank` must not exceed the width of {path}, "
-                f"{dim - additive_dim}. Received: rank={self.rank}"
+                f"{dim - additive_dim}. Received: rank={rank}"
             )
