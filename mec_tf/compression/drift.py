@@ -77,9 +77,8 @@ class DriftReport:
         (small tiers vary by chance), or where its distortion, measured in
         both reports on at least 1,000 examples of the tier, rose by more than
         `max_distortion_rise`: the codes are far from what recent
-        full-precision rows say. New rows pay
-        (`fit_new_rows`) where the share of unknown ids rose by more than
-        `max_unknown_rise`.
+        full-precision rows say. New rows pay (`fit_new_rows`) where the share
+        of unknown ids rose by more than `max_unknown_rise`.
 
         Args:
             reference: the report on validation data when the model was

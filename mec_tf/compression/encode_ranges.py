@@ -11,6 +11,7 @@ import numpy as np
 from mec_tf.compression.settings import TableSettings
 from mec_tf.files import ArtifactError, CheckedFile
 from mec_tf.layers.code_lookup_embedding import QUANTIZERS, fit_codebooks
+from mec_tf.layers.trained_rows import check_shape
 
 ROWS_AT_ONCE = 1_000_000
 _LOOKED_AT = 64  # rows that tell a table from another
@@ -60,6 +61,7 @@ def encode_ranges(
             "`part` must be from 0 to `parts` - 1, `rows_at_once` positive. "
             f"Received: part={part}, parts={parts}, rows_at_once={rows_at_once}"
         )
+    check_shape(table)
     check_codes(settings)
     settings.check("`table`", len(table), table.shape[1], 0)
     folder = pathlib.Path(folder)

@@ -7,12 +7,17 @@ from mec_tf.quantizers.finite import check_finite
 
 def check_table(table: np.ndarray) -> None:
     """Raises ValueError unless `table` is `[N, D]`, finite in float32."""
+    check_shape(table)
+    check_finite("table", table)
+
+
+def check_shape(table: np.ndarray) -> None:
+    """Raises ValueError unless `table` is `[N, D]`; its values are not read."""
     shape = np.shape(table)
     if len(shape) != 2 or 0 in shape:
         raise ValueError(
             f"`table` must be [rows, columns]. Received shape {shape}"
         )
-    check_finite("table", table)
 
 
 def stored_rows(

@@ -122,4 +122,6 @@ def test_settings_that_do_not_fit(changes, words, tmp_path):
     settings = dataclasses.replace(SETTINGS, **changes)
     with pytest.raises(ValueError, match=words):
         encode_ranges(TABLE, settings, tmp_path / "new")
+    with pytest.raises(ValueError, match=r"`table` must be \[rows, columns\]"):
+        encode_ranges(TABLE[0], SETTINGS, tmp_path / "new")
     assert not (tmp_path / "new").exists()
